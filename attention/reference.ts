@@ -1,0 +1,216 @@
+/**
+ * Attention on the CPU in float64, by plain loops: what every kernel is held against, and the place
+ * to read first.
+ *
+ *     S   = scale * Q K^T + bias         [B, H, Mq, Mkv]
+ *     P   = softmax over the keys of S   exp(S - lse)
+ *     out = P V                          [B, Mq, H, Kv]
+ *     lse = log sum over keys exp(S)     [B, H, Mq]
+ *
+ * One query at a time: time O(B H Mq Mkv (K + Kv)), memory beyond the tensors O(Mkv). The kernels
+ * compute the same and differ in the order: they take keys in tiles and correct the softmax as they
+ * go.
+ */
+
+import { formatShape, numel } from "../gpu/shape.ts";
+
+/** A contiguous tensor on the CPU. */
+export interface ReferenceTensor {
+  /** Sizes of the axes. */
+  readonly shape: readonly number[];
+  /** Elements in row-major order. */
+  readonly data: ArrayLike<number>;
+}
+
+/** What is added to the scores, or which of them count. */
+export interface ReferenceBias extends ReferenceTensor {
+  /** Broadcasts to `[B, H, Mq, Mkv]`; to `[B, Mq, Mkv]` or `[B, G, H, Mq, Mkv]` by rank. */
+  readonly shape: readonly number[];
+  /** Whether the elements say "may attend" (nonzero) and "may not" instead of being added. */
+  readonly boolean?: boolean;
+}
+
+/** Options of {@linkcode referenceAttention}. */
+export interface ReferenceOptions {
+  /** Factor on `Q K^T`; `K ** -0.5` unless given, and 1 when K is 0. 0 is legal. */
+  readonly scale?: number;
+  /** Added to the scaled scores; a key whose bias is -Infinity is not allowed. */
+  readonly bias?: ReferenceBias;
+  /** Whether query `i` may attend to key `j`. For 5-D inputs `h` counts through all groups. */
+  readonly allowed?: (b: number, h: number, i: number, j: number) => boolean;
+}
+
+/** What {@linkcode referenceAttention} returns. */
+export interface ReferenceResult {
+  /** The attention's output, of the query's rank, with Kv as the last size. */
+  readonly out: { readonly shape: number[]; readonly data: Float64Array };
+  /** Log-sum-exp of the scores: `[B, H, Mq]`, with H = 1 for 3-D and `[B, G, H, Mq]` for 5-D. */
+  readonly lse: { readonly shape: number[]; readonly data: Float64Array };
+}
+
+/** Every input as if it were 5-D: `[B, M, G, H, K]`. */
+interface Sizes {
+  readonly rank: number;
+  readonly B: number;
+  readonly Mq: number;
+  readonly Mkv: number;
+  readonly G: number;
+  readonly H: number;
+  readonly Hkv: number;
+  readonly K: number;
+  readonly Kv: number;
+}
+
+/** The bias at one place; -Infinity where the key is not allowed. */
+type BiasAt = (b: number, g: number, h: number, i: number, j: number) => number;
+
+/**
+ * Attention by its definition.
+ *
+ * A key that is not allowed is not read, so NaN in it stays out of the result. A query with no
+ * allowed key gives out 0 and lse -Infinity. If the key and value have fewer heads than the query,
+ * each serves `H / Hkv` query heads in turn (grouped-query attention).
+ *
+ * @param query `[B, Mq, H, K]`; or `[B, Mq, K]`, or `[B, Mq, G, H, K]`.
+ * @param key `[B, Mkv, Hkv, K]`, of the query's rank.
+ * @param value `[B, Mkv, Hkv, Kv]`, of the query's rank.
+ * @param options Scale, bias and mask.
+ * @returns The output and the log-sum-exp of the scores.
+ *
+ * @example Two keys that score alike share the weight
+ * ```ts ignore
+ * const { out } = referenceAttention(
+ *   { shape: [1, 1, 1], data: [1] },
+ *   { shape: [1, 2, 1], data: [5, 5] },
+ *   { shape: [1, 2, 1], data: [10, 20] },
+ * );
+ * out.data; // [15]
+ * ```
+ */
+export function referenceAttention(
+  query: ReferenceTensor,
+  key: ReferenceTensor,
+  value: ReferenceTensor,
+  options: ReferenceOptions = {},
+): ReferenceResult {
+  const sizes = sizesOf(query, key, value);
+  const { rank, B, Mq, Mkv, G, H, Hkv, K, Kv } = sizes;
+  const { scale = K === 0 ? 1 : K ** -0.5, allowed = () => true } = options;
+  const biasAt = biasReader(options.bias, sizes);
+  const out = new Float64Array(B * Mq * G * H * Kv);
+  const lse = new Float64Array(B * G * H * Mq);
+
+  for (let b = 0; b < B; b++) {
+    for (let g = 0; g < G; g++) {
+      for (let h = 0; h < H; h++) {
+        const hkv = Math.floor(h / (H / Hkv));
+        for (let i = 0; i < Mq; i++) {
+          const queryRow = (((b * Mq + i) * G + g) * H + h) * K;
+          const outRow = (((b * Mq + i) * G + g) * H + h) * Kv;
+
+          // Scores of the allowed keys.
+          const keys: number[] = [];
+          const scores: number[] = [];
+          for (let j = 0; j < Mkv; j++) {
+            const bias = biasAt(b, g, h, i, j);
+            if (bias === -Infinity || !allowed(b, g * H + h, i, j)) continue;
+            const keyRow = (((b * Mkv + j) * G + g) * Hkv + hkv) * K;
+            let dot = 0;
+            for (let k = 0; k < K; k++) dot += query.data[queryRow + k]! * key.data[keyRow + k]!;
+            keys.push(j);
+            scores.push(scale * dot + bias);
+          }
+
+          // Softmax. Less the greatest score, so that exp cannot overflow.
+          const greatest = scores.reduce((a, s) => Math.max(a, s), -Infinity);
+          const sum = scores.reduce((a, s) => a + Math.exp(s - greatest), 0);
+          lse[((b * G + g) * H + h) * Mq + i] = greatest + Math.log(sum);
+
+          // Values, each by the weight of its key.
+          for (const [n, j] of keys.entries()) {
+            const weight = Math.exp(scores[n]! - greatest) / sum;
+            const valueRow = (((b * Mkv + j) * G + g) * Hkv + hkv) * Kv;
+            for (let k = 0; k < Kv; k++) {
+              out[outRow + k] = out[outRow + k]! + weight * value.data[valueRow + k]!;
+            }
+          }
+        }
+      }
+    }
+  }
+
+  return {
+    out: { shape: [...query.shape.slice(0, -1), Kv], data: out },
+    lse: { shape: rank === 5 ? [B, G, H, Mq] : [B, H, Mq], data: lse },
+  };
+}
+
+/** Checks that the three shapes go together and names their sizes. */
+function sizesOf(
+  query: ReferenceTensor,
+  key: ReferenceTensor,
+  value: ReferenceTensor,
+): Sizes {
+  const rank = query.shape.length;
+  const shapes = `query ${formatShape(query.shape)}, key ${formatShape(key.shape)}, value ${
+    formatShape(value.shape)
+  }`;
+  if (rank < 3 || rank > 5 || key.shape.length !== rank || value.shape.length !== rank) {
+    throw new TypeError(
+      `Cannot run attention: expected three tensors of rank 3, 4 or 5: ${shapes}`,
+    );
+  }
+  for (const [name, { shape, data }] of Object.entries({ query, key, value })) {
+    assertLength(name, shape, data);
+  }
+  const [B, Mq, G, H, K] = asGrouped(query.shape);
+  const [Bk, Mkv, Gk, Hkv, Kk] = asGrouped(key.shape);
+  const [Bv, Mv, Gv, Hv, Kv] = asGrouped(value.shape);
+  if (Bk !== B || Bv !== B || Gk !== G || Gv !== G || Mv !== Mkv || Hv !== Hkv || Kk !== K) {
+    throw new RangeError(`Cannot run attention: sizes disagree: ${shapes}`);
+  }
+  if (H !== Hkv && !(Hkv > 0 && H % Hkv === 0)) {
+    throw new RangeError(
+      `Cannot run attention: ${Hkv} key heads do not divide ${H} query heads: ${shapes}`,
+    );
+  }
+  return { rank, B, Mq, Mkv, G, H, Hkv, K, Kv };
+}
+
+/** `[B, M, G, H, K]` of a shape that may lack G, or G and H. */
+function asGrouped(shape: readonly number[]): [number, number, number, number, number] {
+  const missing = new Array<number>(5 - shape.length).fill(1);
+  const [B, M, G, H, K] = [...shape.slice(0, 2), ...missing, ...shape.slice(2)];
+  return [B!, M!, G!, H!, K!];
+}
+
+/** Reads the bias with axes of size 1 repeated. */
+function biasReader(bias: ReferenceBias | undefined, sizes: Sizes): BiasAt {
+  if (bias === undefined) return () => 0;
+  const { rank, B, G, H, Mq, Mkv } = sizes;
+  const { shape, data, boolean = false } = bias;
+  const full = rank === 3 ? [B, Mq, Mkv] : rank === 4 ? [B, H, Mq, Mkv] : [B, G, H, Mq, Mkv];
+  const padded = [...new Array<number>(Math.max(0, rank - shape.length)).fill(1), ...shape];
+  if (padded.length !== rank || padded.some((size, axis) => size !== 1 && size !== full[axis])) {
+    throw new RangeError(
+      `Cannot run attention: bias ${formatShape(shape)} does not broadcast to ${formatShape(full)}`,
+    );
+  }
+  assertLength("bias", shape, data);
+  return (b, g, h, i, j) => {
+    const index = rank === 3 ? [b, i, j] : rank === 4 ? [b, h, i, j] : [b, g, h, i, j];
+    const place = padded.reduce((at, size, axis) => at * size + (size === 1 ? 0 : index[axis]!), 0);
+    const element = data[place]!;
+    return boolean ? (element === 0 ? -Infinity : 0) : element;
+  };
+}
+
+function assertLength(name: string, shape: readonly number[], data: ArrayLike<number>): void {
+  const count = numel(shape);
+  if (data.length === count) return;
+  throw new RangeError(
+    `Cannot run attention: ${name} ${
+      formatShape(shape)
+    } has ${data.length} elements, expected ${count}`,
+  );
+}

@@ -1,0 +1,211 @@
+/** The device: where tensors are made, and what tells about memory, time and errors. */
+import { allocate, type DeviceArray } from "./array.ts";
+import { assertDType, type DType } from "./dtype.ts";
+import { fill } from "./ops/map.ts";
+import { parseSource, type TensorSource } from "./parse.ts";
+import { rand, randn } from "./random/fill_random.ts";
+import { freshSeed } from "./random/philox.ts";
+import type { DeviceInfo } from "./runtime/info.ts";
+import type { MemoryStats } from "./runtime/memory.ts";
+import type { KernelTime } from "./runtime/profiler.ts";
+import { type DeviceOptions, requestRuntime } from "./runtime/request.ts";
+import type { Runtime } from "./runtime/runtime.ts";
+import { assertShape } from "./shape.ts";
+import { type Tensor, tensorFrom } from "./tensor/tensor.ts";
+
+/** What a profile found out. */
+export interface Profile<T> {
+  /** What the profiled function returned. */
+  readonly result: T;
+  /** Time on the GPU, summed over the kernels; `NaN` where the device cannot tell. */
+  readonly milliseconds: number;
+  /** Time by kernel, in order of first use. */
+  readonly kernels: readonly KernelTime[];
+}
+
+/** The runtime behind a device, for kernels. */
+export let runtimeOf: (device: Device) => Runtime;
+
+let deviceFrom: (runtime: Runtime) => Device;
+
+/**
+ * Requests a GPU: the preferred adapter with all features that this library can use and the highest
+ * limits it gives. Takes some 50 ms, part of it for tests of the driver.
+ *
+ * @param options Which adapter to prefer; lower limits, for tests.
+ * @returns The device. Tensors of one device cannot meet those of another.
+ * @throws {GpuUnavailableError} If there is no usable adapter; the message says what to install.
+ *
+ * @example Make a tensor and read it back
+ * ```ts
+ * import { requestDevice } from "@denoformers/attention";
+ *
+ * const device = await requestDevice();
+ * const x = device.tensor([[1, 2], [3, 4]]);
+ * console.log(await x.matmul(x).toArray()); // [[7, 10], [15, 22]]
+ * device.dispose();
+ * ```
+ */
+export async function requestDevice(options: DeviceOptions = {}): Promise<Device> {
+  return deviceFrom(await requestRuntime(options));
+}
+
+/** A GPU. Made by {@linkcode requestDevice}. */
+export class Device {
+  /** Adapter, features and limits, as granted. */
+  readonly info: DeviceInfo;
+  readonly #runtime: Runtime;
+
+  static {
+    runtimeOf = (device) => device.#runtime;
+    deviceFrom = (runtime) => new Device(runtime);
+  }
+
+  private constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+    this.info = runtime.info;
+  }
+
+  /**
+   * A tensor of given values.
+   *
+   * @param data A number, nested arrays of numbers or booleans, or a typed array.
+   * @param options `shape`: default the nesting's, or flat; a flat list may take any that fits.
+   * `dtype`: default f32, bool for booleans, i32 and u32 for typed arrays of these.
+   */
+  tensor(
+    data: TensorSource,
+    { shape, dtype }: { shape?: readonly number[]; dtype?: DType } = {},
+  ): Tensor {
+    const parsed = parseSource(data, shape, dtype);
+    const array = allocate(this.#runtime, parsed.shape, parsed.dtype);
+    if (parsed.bytes.length > 0) this.#runtime.upload(array.storage, parsed.bytes);
+    return this.#own(array);
+  }
+
+  /** A tensor of zeros. */
+  zeros(shape: readonly number[], options: { dtype?: DType } = {}): Tensor {
+    return this.full(shape, 0, options);
+  }
+
+  /** A tensor of ones. */
+  ones(shape: readonly number[], options: { dtype?: DType } = {}): Tensor {
+    return this.full(shape, 1, options);
+  }
+
+  /** A tensor of one value throughout. */
+  full(
+    shape: readonly number[],
+    value: number,
+    { dtype = "f32" }: { dtype?: DType } = {},
+  ): Tensor {
+    assertShape(shape, "create a tensor");
+    assertDType(dtype, "create a tensor");
+    return this.#own(fill(this.#runtime, shape, dtype, value));
+  }
+
+  /**
+   * `start, start + step, ...` up to but not including `end`; with one number, `0, 1, ... end - 1`.
+   * Computed in 64-bit floats, then rounded. f32 unless `dtype` says otherwise.
+   */
+  arange(
+    start: number,
+    end?: number,
+    step = 1,
+    { dtype = "f32" }: { dtype?: DType } = {},
+  ): Tensor {
+    const [from, to] = end === undefined ? [0, start] : [start, end];
+    const count = Math.max(0, Math.ceil((to - from) / step));
+    if (!Number.isFinite(count)) {
+      throw new RangeError(
+        `Cannot make a range from ${from} to ${to} in steps of ${step}: expected finite numbers ` +
+          `and a step other than 0`,
+      );
+    }
+    return this.tensor(Float64Array.from({ length: count }, (_, i) => from + i * step), { dtype });
+  }
+
+  /**
+   * Uniform random numbers in [0, 1), f32. The same seed gives the same numbers on every adapter.
+   *
+   * @param shape Shape of the tensor.
+   * @param options `seed`: a whole number below 2^53; default a new one every time.
+   */
+  rand(shape: readonly number[], { seed = freshSeed() }: { seed?: number } = {}): Tensor {
+    assertShape(shape, "create a tensor");
+    return this.#own(rand(this.#runtime, shape, seed));
+  }
+
+  /**
+   * Standard normal random numbers, f32. The same seed gives the same numbers on every adapter.
+   *
+   * @param shape Shape of the tensor.
+   * @param options `seed`: a whole number below 2^53; default a new one every time.
+   */
+  randn(shape: readonly number[], { seed = freshSeed() }: { seed?: number } = {}): Tensor {
+    assertShape(shape, "create a tensor");
+    return this.#own(randn(this.#runtime, shape, seed));
+  }
+
+  /** Bytes of GPU memory in use, at most so far, and reserved; numbers of buffers and tensors. */
+  memory(): MemoryStats {
+    return this.#runtime.memory.stats();
+  }
+
+  /** Starts a new peak of {@linkcode memory} at what is in use now. */
+  resetPeakMemory(): void {
+    this.#runtime.memory.resetPeak();
+  }
+
+  /** Gives unused buffers, kept for reuse until now, back to the driver. */
+  emptyCache(): void {
+    this.#runtime.emptyCache();
+  }
+
+  /** Waits until all enqueued work has ended; throws what went wrong with it. */
+  async sync(): Promise<void> {
+    await this.#runtime.sync();
+  }
+
+  /**
+   * Times the kernels that a function enqueues, on the GPU.
+   *
+   * @param fn Enqueues work; may be asynchronous.
+   * @returns Its result and the times.
+   */
+  async profile<T>(fn: () => T | Promise<T>): Promise<Profile<T>> {
+    const { profiler, readback } = this.#runtime;
+    profiler.start();
+    let result: T;
+    try {
+      result = await fn();
+    } catch (error) {
+      profiler.cancel();
+      throw error;
+    }
+    const kernels = await profiler.stop((source, bytes) => readback.read(source, bytes));
+    const milliseconds = profiler.available
+      ? kernels.reduce((sum, kernel) => sum + kernel.milliseconds, 0)
+      : NaN;
+    return { result, milliseconds, kernels };
+  }
+
+  /** Destroys the device and all its tensors' memory. Using either afterwards throws. */
+  dispose(): void {
+    this.#runtime.dispose();
+  }
+
+  /** Disposes at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** The adapter's name. */
+  toString(): string {
+    return `Device("${this.info.adapter}")`;
+  }
+
+  #own(array: DeviceArray): Tensor {
+    return tensorFrom(this, this.#runtime, array);
+  }
+}

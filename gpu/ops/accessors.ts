@@ -1,0 +1,67 @@
+/** WGSL that reads elements of a strided array of any element type, shared by the kernels here. */
+import { type DeviceArray, isDense } from "../array.ts";
+import { elementsPerWord, encodingOf, type SupportedDType } from "../dtype.ts";
+import { MAX_RANK } from "../shape.ts";
+
+/** How one operand is read: part of a kernel's compile-time configuration. */
+export interface OperandKind {
+  /** Element type in storage. */
+  readonly dtype: SupportedDType;
+  /** Whether element `i` is simply the `i`-th from the start. */
+  readonly dense: boolean;
+}
+
+/** The kind of an operand. */
+export function operandKind(array: DeviceArray): OperandKind {
+  return { dtype: array.dtype, dense: isDense(array) };
+}
+
+/**
+ * Declares operand `name` at a binding, with `load_<name>(position)`, which gives the element at a
+ * position of its storage.
+ */
+export function declareOperand(name: string, binding: number, dtype: SupportedDType): string {
+  const { wgsl, unpack } = encodingOf(dtype);
+  const perWord = elementsPerWord(dtype);
+  return /* wgsl */ `
+@group(0) @binding(${binding}) var<storage, read> ${name}: array<u32>;
+fn load_${name}(position: u32) -> ${wgsl} {
+  let w = ${name}[position / ${perWord}u];
+  let e = position % ${perWord}u;
+  return ${unpack};
+}
+`;
+}
+
+/**
+ * `at_<name>(index)`: the position of the element with this row-major index, found by walking the
+ * axes `params.<axes>` with the strides `params.<name>_strides`, innermost first.
+ */
+export function declareWalk(name: string, axes: string, rank: number): string {
+  return /* wgsl */ `
+fn at_${name}(index: u32) -> u32 {
+  var rest = index;
+  var position = params.${name}_offset;
+  for (var i = ${rank}u; i > 0u; i--) {
+    let axis = i - 1u;
+    let size = params.${axes}[axis / 4u][axis % 4u];
+    position += (rest % size) * params.${name}_strides[axis / 4u][axis % 4u];
+    rest /= size;
+  }
+  return position;
+}
+`;
+}
+
+/** Sizes or strides as a uniform field holds them, filled up to the fixed number of axes. */
+export function padAxes(values: readonly number[], fill: number): number[] {
+  return [...values, ...new Array<number>(MAX_RANK - values.length).fill(fill)];
+}
+
+/**
+ * `is_nan(a)`, by the bits: WGSL lets compilers assume that there is no NaN, and `a != a` be false;
+ * its `max` and `min` may drop one, where users expect it to come through.
+ */
+export const IS_NAN = /* wgsl */ `
+fn is_nan(a: f32) -> bool { return (bitcast<u32>(a) & 0x7fffffffu) > 0x7f800000u; }
+`;

@@ -1,0 +1,162 @@
+/** The elementwise functions by name: one line of WGSL each. */
+import type { DeviceArray } from "../array.ts";
+import { promote, type SupportedDType } from "../dtype.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { copy, map, type MapOperand } from "./map.ts";
+
+/** Functions of one float operand; integers and booleans become f32 first. */
+const FLOAT_UNARY = {
+  exp: "exp(a)",
+  log: "log(a)",
+  sqrt: "sqrt(a)",
+  rsqrt: "inverseSqrt(a)",
+  sin: "sin(a)",
+  cos: "cos(a)",
+  tanh: "tanh(clamp(a, -20.0, 20.0))", // Some drivers compute exp(2a) within, which overflows.
+  sigmoid: "1.0 / (1.0 + exp(-a))",
+} as const;
+
+/** Functions of one operand that keep its type. */
+const UNARY = {
+  neg: "-a",
+  abs: "abs(a)",
+  square: "a * a",
+  relu: "max(a, 0)",
+} as const;
+
+/** Functions of two operands whose result has their common type. */
+const BINARY = {
+  add: "a + b",
+  sub: "a - b",
+  mul: "a * b",
+  maximum: "max(a, b)",
+  minimum: "min(a, b)",
+} as const;
+
+/** Comparisons of two operands; the result is bool. */
+const COMPARISON = {
+  eq: "select(0u, 1u, a == b)",
+  ne: "select(0u, 1u, a != b)",
+  lt: "select(0u, 1u, a < b)",
+  le: "select(0u, 1u, a <= b)",
+  gt: "select(0u, 1u, a > b)",
+  ge: "select(0u, 1u, a >= b)",
+} as const;
+
+/** Names of functions of one operand. */
+export type UnaryName = keyof typeof FLOAT_UNARY | keyof typeof UNARY;
+
+/** Names of functions of two operands. */
+export type BinaryName = keyof typeof BINARY | keyof typeof COMPARISON | "div" | "pow";
+
+/** Applies a function of one operand. */
+export function unary(runtime: Runtime, name: UnaryName, a: DeviceArray): DeviceArray {
+  if (name in FLOAT_UNARY) {
+    const expression = FLOAT_UNARY[name as keyof typeof FLOAT_UNARY];
+    return map(runtime, { name, compute: "f32", output: "f32", expression }, [a]);
+  }
+  assertNumeric(a.dtype, name);
+  if (a.dtype === "u32" && name === "neg") {
+    throw new TypeError(`Cannot neg: dtype u32 has no negative numbers, convert with .to("i32")`);
+  }
+  const keepsValue = a.dtype === "u32" && (name === "abs" || name === "relu");
+  if (keepsValue) return copy(runtime, a);
+  const expression = UNARY[name as keyof typeof UNARY];
+  return map(runtime, { name, compute: a.dtype, output: a.dtype, expression }, [a]);
+}
+
+/** Applies a function of two operands, of which one may be a number. */
+export function binary(
+  runtime: Runtime,
+  name: BinaryName,
+  a: MapOperand,
+  b: MapOperand,
+): DeviceArray {
+  const common = commonType(a, b, name);
+  if (name === "div" || name === "pow") {
+    // pow() of WGSL is undefined below 0; whole powers of negative numbers are what people use.
+    const expression = name === "div"
+      ? "a / b"
+      : "select(pow(abs(a), b), -pow(abs(a), b), a < 0.0 && abs(b % 2.0) == 1.0)";
+    return map(runtime, { name, compute: "f32", output: "f32", expression }, [a, b]);
+  }
+  if (name in COMPARISON) {
+    const expression = COMPARISON[name as keyof typeof COMPARISON];
+    return map(runtime, { name, compute: common, output: "bool", expression }, [a, b]);
+  }
+  assertNumeric(common, name);
+  let expression: string = BINARY[name as keyof typeof BINARY];
+  if (common === "f32" && (name === "maximum" || name === "minimum")) {
+    expression = `select(${expression}, a + b, is_nan(a) || is_nan(b))`;
+  }
+  return map(runtime, { name, compute: common, output: common, expression }, [a, b]);
+}
+
+/** `condition ? a : b`, element by element. */
+export function where(
+  runtime: Runtime,
+  condition: DeviceArray,
+  a: MapOperand,
+  b: MapOperand,
+): DeviceArray {
+  if (condition.dtype !== "bool") {
+    throw new TypeError(`Cannot select by a condition of dtype ${condition.dtype}, expected bool`);
+  }
+  const common = commonType(a, b, "where");
+  const [x, y] = [a, b].map((operand) =>
+    typeof operand === "number" || operand.dtype === common
+      ? operand
+      : copy(runtime, operand, common)
+  );
+  const compute = common === "bool" ? "u32" : common;
+  // All operands of a map share a type, so the condition is compared in it: 0 or not 0.
+  const out = map(
+    runtime,
+    { name: "where", compute, output: common, expression: "select(c, b, a != 0)" },
+    [condition, x!, y!],
+  );
+  for (const [operand, source] of [[x, a], [y, b]] as const) {
+    if (operand !== source && typeof operand !== "number") operand!.storage.release();
+  }
+  return out;
+}
+
+/** Both are true (`and`), or at least one (`or`), or just the operand is false (`not`). */
+export function logical(
+  runtime: Runtime,
+  name: "and" | "or" | "not",
+  operands: readonly DeviceArray[],
+): DeviceArray {
+  for (const { dtype } of operands) {
+    if (dtype !== "bool") {
+      throw new TypeError(
+        `Cannot compute logical ${name}: dtype is ${dtype}, expected bool, compare with .ne(0)`,
+      );
+    }
+  }
+  const expression = { and: "a & b", or: "a | b", not: "1u - a" }[name];
+  return map(
+    runtime,
+    { name: `logical_${name}`, compute: "bool", output: "bool", expression },
+    operands,
+  );
+}
+
+/** A number takes the array's type if it can be held by it, and makes it f32 if it cannot. */
+function commonType(a: MapOperand, b: MapOperand, name: string): SupportedDType {
+  const typeBeside = (array: DeviceArray, value: number): SupportedDType => {
+    const fits = array.dtype === "f32" ||
+      (array.dtype === "i32" && value === (value | 0)) ||
+      (array.dtype === "u32" && value === (value >>> 0));
+    return fits ? array.dtype : "f32";
+  };
+  if (typeof a === "number") return typeof b === "number" ? "f32" : typeBeside(b, a);
+  if (typeof b === "number") return typeBeside(a, b);
+  return promote(a.dtype, b.dtype, name);
+}
+
+function assertNumeric(dtype: SupportedDType, name: string): void {
+  if (dtype === "bool") {
+    throw new TypeError(`Cannot ${name}: dtype bool is no number, convert with .to("f32")`);
+  }
+}

@@ -1,0 +1,211 @@
+/**
+ * Sums, means and extremes over any axes. One workgroup reduces one element of the output: its
+ * threads stride over the inputs, then join by a tree in workgroup memory. Few outputs of many inputs
+ * are first cut into pieces, so that more than a few workgroups have work. The order of additions
+ * depends only on the sizes, so results repeat bit by bit. Time O(inputs).
+ */
+import { allocate, type DeviceArray, withLayout } from "../array.ts";
+import { encodingOf, type SupportedDType } from "../dtype.ts";
+import { coalesce, contiguousLayout } from "../layout.ts";
+import { type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
+import { paramStruct } from "../runtime/params.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { ceilDiv, formatShape, numel } from "../shape.ts";
+import { declareOperand, IS_NAN, padAxes } from "./accessors.ts";
+import { fill } from "./map.ts";
+
+/** The reductions by name. */
+export type ReduceName = "sum" | "mean" | "max" | "min";
+
+const THREADS = 128;
+/** Inputs per workgroup up to which one workgroup does an output alone. */
+const PIECE = 16_384;
+
+const PARAMS = paramStruct({
+  outputs: "u32",
+  /** Inputs behind one output, and how many of them one workgroup takes. */
+  length: "u32",
+  piece: "u32",
+  pieces: "u32",
+  offset: "u32",
+  factor: "f32",
+  kept_shape: "axes",
+  kept_strides: "axes",
+  reduced_shape: "axes",
+  reduced_strides: "axes",
+});
+
+const BODY = /* wgsl */ `
+var<workgroup> partial: array<Value, THREADS>;
+
+// The position of the index-th element over some axes, counted from their origin.
+fn walk(index: u32, rank: u32, shape: array<vec4u, 2>, strides: array<vec4u, 2>) -> u32 {
+  var rest = index;
+  var position = 0u;
+  for (var i = rank; i > 0u; i--) {
+    let axis = i - 1u;
+    let size = shape[axis / 4u][axis % 4u];
+    position += (rest % size) * strides[axis / 4u][axis % 4u];
+    rest /= size;
+  }
+  return position;
+}
+
+@compute @workgroup_size(THREADS)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let job = workgroup_index(group, groups);
+  let output = job / params.pieces;
+  let begin = (job % params.pieces) * params.piece;
+  let end = min(begin + params.piece, params.length);
+  let origin = params.offset + walk(output, KEPT_RANK, params.kept_shape, params.kept_strides);
+
+  // Extremes start from an element, so that no finite bound takes the place of an infinity.
+  var value = Value();
+  if (IS_EXTREME) { value = Value(load_a(origin + walk(begin, REDUCED_RANK, params.reduced_shape, params.reduced_strides))); }
+  for (var i = begin + thread; i < end; i += THREADS) {
+    let position = origin + walk(i, REDUCED_RANK, params.reduced_shape, params.reduced_strides);
+    value = join(value, Value(load_a(position)));
+  }
+  partial[thread] = value;
+  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (thread < half) { partial[thread] = join(partial[thread], partial[thread + half]); }
+  }
+  if (thread == 0u && job < params.outputs * params.pieces) { out[job] = finish(partial[0]); }
+}
+`;
+
+/**
+ * Reduces `axes`, which come in ascending order.
+ *
+ * @returns An array with the reduced axes kept at size 1.
+ */
+export function reduce(
+  runtime: Runtime,
+  name: ReduceName,
+  a: DeviceArray,
+  axes: readonly number[],
+): DeviceArray {
+  const { shape } = a.layout;
+  const outShape = shape.map((size, axis) => axes.includes(axis) ? 1 : size);
+  const length = numel(axes.map((axis) => shape[axis]!));
+  const dtype = resultType(name, a.dtype);
+  if (length === 0) return emptyReduction(runtime, name, shape, outShape, dtype);
+  // Pieces of equal size, few enough that one workgroup can join their results.
+  const piece = Math.max(PIECE, ceilDiv(length, PIECE));
+  const pieces = ceilDiv(length, piece);
+  const factor = 1 / length;
+  if (pieces === 1) return reducePieces(runtime, name, a, axes, { piece, pieces, factor });
+  const partial = reducePieces(runtime, name, a, axes, { piece, pieces, factor: 1 });
+  const last = [partial.layout.shape.length - 1];
+  const joined = reducePieces(runtime, name, partial, last, { piece: pieces, pieces: 1, factor });
+  partial.storage.release();
+  return withLayout(joined, contiguousLayout(outShape));
+}
+
+/** One pass; with several pieces the result has their axis behind the others. */
+function reducePieces(
+  runtime: Runtime,
+  name: ReduceName,
+  a: DeviceArray,
+  axes: readonly number[],
+  { piece, pieces, factor }: { piece: number; pieces: number; factor: number },
+): DeviceArray {
+  const { shape, strides, offset } = a.layout;
+  const keptAxes = shape.map((_, axis) => axis).filter((axis) => !axes.includes(axis));
+  const outShape = shape.map((size, axis) => axes.includes(axis) ? 1 : size);
+  const pick = (values: readonly number[], list: readonly number[]) => list.map((i) => values[i]!);
+  const kept = coalesce([pick(strides, keptAxes)], pick(shape, keptAxes));
+  const reduced = coalesce([pick(strides, axes)], pick(shape, axes));
+  const outputs = numel(outShape);
+  const dtype = resultType(name, a.dtype);
+  const out = allocate(runtime, [outputs, pieces], dtype);
+  runtime.kernels.dispatch(
+    reduceKernel(name, a.dtype, dtype, kept.shape.length, reduced.shape.length),
+    {
+      storages: [a.storage, out.storage],
+      params: PARAMS.pack({
+        outputs,
+        length: numel(reduced.shape),
+        piece,
+        pieces,
+        offset,
+        factor,
+        kept_shape: padAxes(kept.shape, 1),
+        kept_strides: padAxes(kept.strides[0]!, 0),
+        reduced_shape: padAxes(reduced.shape, 1),
+        reduced_strides: padAxes(reduced.strides[0]!, 0),
+      }),
+      workgroups: outputs * pieces,
+    },
+  );
+  return pieces === 1 ? withLayout(out, contiguousLayout(outShape)) : out;
+}
+
+function resultType(name: ReduceName, dtype: SupportedDType): SupportedDType {
+  if (name === "mean") return "f32";
+  if (dtype !== "bool") return dtype;
+  if (name === "sum") return "i32";
+  throw new TypeError(`Cannot compute ${name}: dtype is bool, convert with .to("i32")`);
+}
+
+function emptyReduction(
+  runtime: Runtime,
+  name: ReduceName,
+  shape: readonly number[],
+  outShape: readonly number[],
+  dtype: SupportedDType,
+): DeviceArray {
+  if (name === "max" || name === "min") {
+    throw new RangeError(`Cannot compute ${name} of no elements: shape is ${formatShape(shape)}`);
+  }
+  return fill(runtime, outShape, dtype, name === "mean" ? NaN : 0);
+}
+
+const kernels = new Map<string, Kernel>();
+
+function reduceKernel(
+  name: ReduceName,
+  input: SupportedDType,
+  output: SupportedDType,
+  keptRank: number,
+  reducedRank: number,
+): Kernel {
+  const key = [name, input, output, keptRank, reducedRank].join();
+  let kernel = kernels.get(key);
+  if (!kernel) {
+    kernel = buildKernel(name, input, output, keptRank, reducedRank);
+    kernels.set(key, kernel);
+  }
+  return kernel;
+}
+
+function buildKernel(
+  name: ReduceName,
+  input: SupportedDType,
+  output: SupportedDType,
+  keptRank: number,
+  reducedRank: number,
+): Kernel {
+  const type = encodingOf(output).wgsl;
+  const isExtreme = name === "max" || name === "min";
+  let join = isExtreme ? `${name}(a, b)` : "a + b";
+  if (isExtreme && type === "f32") join = `select(${join}, a + b, is_nan(a) || is_nan(b))`;
+  const source = /* wgsl */ `${PARAMS.wgsl}
+const THREADS = ${THREADS}u;
+const KEPT_RANK = ${keptRank}u;
+const REDUCED_RANK = ${reducedRank}u;
+const IS_EXTREME = ${isExtreme};
+alias Value = ${type};
+${IS_NAN}
+fn join(a: Value, b: Value) -> Value { return ${join}; }
+fn finish(a: Value) -> Value { return ${name === "mean" ? "a * params.factor" : "a"}; }
+${declareOperand("a", 0, input)}
+@group(0) @binding(1) var<storage, read_write> out: array<Value>;
+${WORKGROUP_INDEX}${BODY}`;
+  return { label: name, source, bindings: ["read", "write"] };
+}

@@ -1,0 +1,292 @@
+/**
+ * Kernels that work on rows: softmax and log-sum-exp along one axis, layer normalisation along the
+ * last. One workgroup takes one row, in three passes over it: a first statistic, a second that needs
+ * the first, then the result. Time O(elements), scratch none.
+ */
+import { allocate, type DeviceArray } from "../array.ts";
+import { coalesce } from "../layout.ts";
+import { type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
+import { paramStruct } from "../runtime/params.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { formatShape, numel } from "../shape.ts";
+import { declareOperand, declareWalk, padAxes } from "./accessors.ts";
+
+const THREADS = 64;
+
+const PARAMS = paramStruct({
+  rows: "u32",
+  length: "u32",
+  a_offset: "u32",
+  a_step: "u32",
+  out_offset: "u32",
+  out_step: "u32",
+  epsilon: "f32",
+  row_shape: "axes",
+  a_strides: "axes",
+  out_strides: "axes",
+});
+
+/** The parts that all row kernels share: who works on what, and joining a value over the workgroup. */
+const COMMON = /* wgsl */ `
+const THREADS = ${THREADS}u;
+const LOWEST = -3.4028234663852886e38;
+var<workgroup> partial: array<f32, THREADS>;
+
+fn sum_over_workgroup(value: f32, thread: u32) -> f32 {
+  partial[thread] = value;
+  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (thread < half) { partial[thread] += partial[thread + half]; }
+  }
+  workgroupBarrier();
+  let total = partial[0];
+  workgroupBarrier();
+  return total;
+}
+
+fn max_over_workgroup(value: f32, thread: u32) -> f32 {
+  partial[thread] = value;
+  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (thread < half) { partial[thread] = max(partial[thread], partial[thread + half]); }
+  }
+  workgroupBarrier();
+  let highest = partial[0];
+  workgroupBarrier();
+  return highest;
+}
+`;
+
+/**
+ * softmax(a)[i] = exp(a[i] - max) / sum, and 0 throughout a row that is -inf throughout: attention wants
+ * that for rows without keys. LOWEST stands for the maximum of such a row.
+ */
+const SOFTMAX = /* wgsl */ `
+@compute @workgroup_size(THREADS)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let row = workgroup_index(group, groups);
+  let source = at_a(row);
+  let target_position = at_out(row);
+
+  var highest = LOWEST;
+  for (var i = thread; i < params.length; i += THREADS) {
+    highest = max(highest, load_a(source + i * params.a_step));
+  }
+  highest = max_over_workgroup(highest, thread);
+
+  var sum = 0.0;
+  for (var i = thread; i < params.length; i += THREADS) {
+    sum += exp(load_a(source + i * params.a_step) - highest);
+  }
+  sum = sum_over_workgroup(sum, thread);
+
+  if (row >= params.rows) { return; }
+  let is_empty = sum == 0.0;
+  if (LOG_SUM_EXP) {
+    // -inf is written by its bits: WGSL has no literal for it.
+    let bits = bitcast<u32>(highest + log(sum));
+    if (thread == 0u) { out[target_position] = select(bits, 0xff800000u, is_empty); }
+    return;
+  }
+  for (var i = thread; i < params.length; i += THREADS) {
+    let weight = exp(load_a(source + i * params.a_step) - highest) / sum;
+    out[target_position + i * params.out_step] = bitcast<u32>(select(weight, 0.0, is_empty));
+  }
+}
+`;
+
+const LAYER_NORM = /* wgsl */ `
+@compute @workgroup_size(THREADS)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let row = workgroup_index(group, groups);
+  let source = at_a(row);
+  let target_position = at_out(row);
+
+  var sum = 0.0;
+  for (var i = thread; i < params.length; i += THREADS) { sum += load_a(source + i * params.a_step); }
+  let mean = sum_over_workgroup(sum, thread) / f32(params.length);
+
+  // Deviations from the mean, not a difference of squares, which cancels.
+  var squares = 0.0;
+  for (var i = thread; i < params.length; i += THREADS) {
+    let deviation = load_a(source + i * params.a_step) - mean;
+    squares += deviation * deviation;
+  }
+  let variance = sum_over_workgroup(squares, thread) / f32(params.length);
+  let rstd = 1.0 / sqrt(variance + params.epsilon);
+
+  if (row >= params.rows) { return; }
+  for (var i = thread; i < params.length; i += THREADS) {
+    let normalized = (load_a(source + i * params.a_step) - mean) * rstd;
+    out[target_position + i * params.out_step] = bitcast<u32>(normalized * weight_at(i) + bias_at(i));
+  }
+}
+`;
+
+/** Softmax along an axis. f32 only. */
+export function softmax(runtime: Runtime, a: DeviceArray, axis: number): DeviceArray {
+  assertFloat(a, "softmax");
+  const out = allocate(runtime, a.layout.shape, "f32");
+  dispatchRows(runtime, softmaxKernel(rowRank(a, axis, out), false), [a, out], axis, 0);
+  return out;
+}
+
+/** Log of the sum of exponentials along an axis, which is kept at size 1. f32 only. */
+export function logSumExp(runtime: Runtime, a: DeviceArray, axis: number): DeviceArray {
+  assertFloat(a, "logSumExp");
+  const out = allocate(runtime, a.layout.shape.with(axis, 1), "f32");
+  dispatchRows(runtime, softmaxKernel(rowRank(a, axis, out), true), [a, out], axis, 0);
+  return out;
+}
+
+/** `(a - mean) / sqrt(variance + epsilon) * weight + bias` along the last axis. f32 only. */
+export function layerNorm(
+  runtime: Runtime,
+  a: DeviceArray,
+  weight: DeviceArray | undefined,
+  bias: DeviceArray | undefined,
+  epsilon: number,
+): DeviceArray {
+  assertFloat(a, "layerNorm");
+  const axis = a.layout.shape.length - 1;
+  if (axis < 0) throw new RangeError("Cannot layerNorm: a scalar has no axis to normalise");
+  const length = a.layout.shape[axis]!;
+  for (const [name, affine] of [["weight", weight], ["bias", bias]] as const) {
+    if (!affine) continue;
+    assertFloat(affine, `layerNorm with this ${name}`);
+    if (affine.layout.shape.length !== 1 || affine.layout.shape[0] !== length) {
+      throw new RangeError(
+        `Cannot layerNorm: ${name} has shape ${
+          formatShape(affine.layout.shape)
+        }, expected [${length}]` +
+          ` to match the last axis of ${formatShape(a.layout.shape)}`,
+      );
+    }
+  }
+  const out = allocate(runtime, a.layout.shape, "f32");
+  const kernel = layerNormKernel(rowRank(a, axis, out), strideOf(weight), strideOf(bias));
+  const affine = [weight, bias].filter((array) => array !== undefined);
+  dispatchRows(runtime, kernel, [a, ...affine, out], axis, epsilon);
+  return out;
+}
+
+/** The stride and offset of a vector are few in practice, so they are compile-time constants. */
+type VectorAt = { stride: number; offset: number } | undefined;
+
+function strideOf(vector: DeviceArray | undefined): VectorAt {
+  return vector && { stride: vector.layout.strides[0]!, offset: vector.layout.offset };
+}
+
+function rowAxes(a: DeviceArray, axis: number, out: DeviceArray) {
+  const without = (values: readonly number[]) => values.toSpliced(axis, 1);
+  return coalesce(
+    [without(a.layout.strides), without(out.layout.strides)],
+    without(a.layout.shape),
+  );
+}
+
+function rowRank(a: DeviceArray, axis: number, out: DeviceArray): number {
+  return rowAxes(a, axis, out).shape.length;
+}
+
+/** Binds the first array as the source and the last as the target. */
+function dispatchRows(
+  runtime: Runtime,
+  kernel: Kernel,
+  arrays: readonly DeviceArray[],
+  axis: number,
+  epsilon: number,
+): void {
+  const a = arrays[0]!;
+  const out = arrays.at(-1)!;
+  if (numel(out.layout.shape) === 0) return;
+  const { shape, strides } = rowAxes(a, axis, out);
+  const rows = numel(shape);
+  runtime.kernels.dispatch(kernel, {
+    storages: arrays.map((array) => array.storage),
+    params: PARAMS.pack({
+      rows,
+      length: a.layout.shape[axis]!,
+      a_offset: a.layout.offset,
+      a_step: a.layout.strides[axis]!,
+      out_offset: 0,
+      out_step: out.layout.strides[axis]!,
+      epsilon,
+      row_shape: padAxes(shape, 1),
+      a_strides: padAxes(strides[0]!, 0),
+      out_strides: padAxes(strides[1]!, 0),
+    }),
+    workgroups: rows,
+  });
+}
+
+function assertFloat({ dtype }: DeviceArray, action: string): void {
+  if (dtype !== "f32") {
+    throw new TypeError(
+      `Cannot ${action}: dtype is ${dtype}, expected f32, convert with .to("f32")`,
+    );
+  }
+}
+
+const kernels = new Map<string, Kernel>();
+
+function memoize(key: string, build: () => Kernel): Kernel {
+  let kernel = kernels.get(key);
+  if (!kernel) kernels.set(key, kernel = build());
+  return kernel;
+}
+
+function declareOutput(binding: number): string {
+  return `@group(0) @binding(${binding}) var<storage, read_write> out: array<u32>;\n`;
+}
+
+function softmaxKernel(rank: number, logSumExp: boolean): Kernel {
+  return memoize(`softmax ${rank} ${logSumExp}`, () => ({
+    label: logSumExp ? "log_sum_exp" : "softmax",
+    bindings: ["read", "write"],
+    source: [
+      PARAMS.wgsl,
+      `const LOG_SUM_EXP = ${logSumExp};\n`,
+      declareOperand("a", 0, "f32"),
+      declareWalk("a", "row_shape", rank),
+      declareWalk("out", "row_shape", rank),
+      declareOutput(1),
+      COMMON,
+      WORKGROUP_INDEX,
+      SOFTMAX,
+    ].join(""),
+  }));
+}
+
+function layerNormKernel(rank: number, weight: VectorAt, bias: VectorAt): Kernel {
+  return memoize(`layer_norm ${rank} ${JSON.stringify([weight, bias])}`, () => {
+    let binding = 1;
+    const vector = (name: string, at: VectorAt, absent: string) =>
+      at
+        ? declareOperand(name, binding++, "f32") +
+          `fn ${name}_at(i: u32) -> f32 { return load_${name}(${at.offset}u + i * ${at.stride}u); }\n`
+        : `fn ${name}_at(i: u32) -> f32 { return ${absent}; }\n`;
+    const source = [
+      PARAMS.wgsl,
+      declareOperand("a", 0, "f32"),
+      declareWalk("a", "row_shape", rank),
+      declareWalk("out", "row_shape", rank),
+      vector("weight", weight, "1.0"),
+      vector("bias", bias, "0.0"),
+      declareOutput(binding),
+      COMMON,
+      WORKGROUP_INDEX,
+      LAYER_NORM,
+    ].join("");
+    const bindings = [...new Array<"read">(binding).fill("read"), "write" as const];
+    return { label: "layer_norm", source, bindings };
+  });
+}

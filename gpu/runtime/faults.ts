@@ -1,0 +1,132 @@
+/**
+ * Turns the GPU's asynchronous errors into ours. WebGPU commands never throw: a refused one is
+ * dropped, and whoever reads its output gets zeros. So three error scopes stay open all the time; at
+ * each await they are closed, looked at and opened again. Every write to a tensor's storage carries a
+ * serial number, and an error condemns all writes since the last look: the first await throws it, and
+ * later uses of a condemned tensor throw it again.
+ */
+import { DeviceLostError, GpuOutOfMemoryError, GpuValidationError } from "../errors.ts";
+
+const FILTERS = ["validation", "out-of-memory", "internal"] as const;
+
+/** An error together with the writes that it may have undone. */
+interface Failure {
+  readonly after: number;
+  readonly upTo: number;
+  readonly error: Error;
+}
+
+/** The error state of one device. */
+export class FaultLog {
+  readonly #gpu: GPUDevice;
+  readonly #describe: () => string;
+  #serial = 0;
+  #settled = 0;
+  #unreported: Error[] = [];
+  readonly #failures: Failure[] = [];
+  #checks: Promise<Error | undefined>[] = [];
+  #settling: Promise<void> = Promise.resolve();
+  #lost: DeviceLostError | undefined;
+
+  /**
+   * @param gpu The device to watch.
+   * @param describe Says which adapter this is and how much memory is in use, for messages.
+   */
+  constructor(gpu: GPUDevice, describe: () => string) {
+    this.#gpu = gpu;
+    this.#describe = describe;
+    this.#openScopes();
+    gpu.lost.then((info) => {
+      this.#lost ??= new DeviceLostError(
+        `GPU device was lost (${info.reason}): ${info.message || "the driver gave no reason"}; ` +
+          `request a new device and create the tensors again. ${describe()}`,
+      );
+    });
+  }
+
+  /** Numbers a write to a storage; the number goes into {@linkcode assertSound} later. */
+  nextSerial(): number {
+    return ++this.#serial;
+  }
+
+  /** Adds an error that is still being looked for, such as the outcome of a compilation. */
+  track(check: Promise<Error | undefined>): void {
+    this.#checks.push(check);
+  }
+
+  /** Marks the device as gone by our own doing. */
+  close(reason: string): void {
+    this.#lost ??= new DeviceLostError(reason);
+  }
+
+  /** Throws if the device is gone. */
+  assertAlive(): void {
+    if (this.#lost) throw this.#lost;
+  }
+
+  /** Throws if the write with this number may not have happened. */
+  assertSound(serial: number): void {
+    if (this.#failures.length === 0) return;
+    const failure = this.#failures.find(({ after, upTo }) => after < serial && serial <= upTo);
+    if (failure) throw failure.error;
+  }
+
+  /**
+   * Waits for the verdict on everything enqueued so far, then throws the first error that nobody has
+   * been told of. Call it without awaiting before a wait of your own, to overlap the two.
+   */
+  async settle(): Promise<void> {
+    const after = this.#settled;
+    const upTo = this.#settled = this.#serial;
+    const scopes = FILTERS.map(() => this.#gpu.popErrorScope());
+    this.#openScopes();
+    const checks = this.#checks;
+    this.#checks = [];
+    const verdict = this.#verdict(scopes, checks).then((error) => {
+      if (!error) return;
+      this.#unreported.push(error);
+      this.#failures.push({ after, upTo, error });
+    });
+    const earlier = this.#settling;
+    this.#settling = Promise.all([earlier, verdict]).then(() => {});
+    await this.#settling;
+    this.assertAlive();
+    const error = this.#unreported.shift();
+    // The rest followed from the first; whoever uses their tensors is told by assertSound.
+    this.#unreported = [];
+    if (error) throw error;
+  }
+
+  #openScopes(): void {
+    for (const filter of FILTERS) this.#gpu.pushErrorScope(filter);
+  }
+
+  async #verdict(
+    scopes: Promise<GPUError | null>[],
+    checks: Promise<Error | undefined>[],
+  ): Promise<Error | undefined> {
+    // A compile error comes first: the validation errors of its dispatches only follow from it.
+    const compile = (await Promise.all(checks)).find((error) => error !== undefined);
+    let errors: (GPUError | null)[];
+    try {
+      errors = await Promise.all(scopes);
+    } catch (error) {
+      // Scopes cannot be popped from a lost device; `lost` has the reason.
+      return this.#lost ?? new DeviceLostError(`GPU device was lost: ${error}`);
+    }
+    if (compile) return compile;
+    const [internal, outOfMemory, validation] = errors;
+    if (outOfMemory) {
+      return new GpuOutOfMemoryError(
+        `GPU is out of memory: ${
+          outOfMemory.message || "an allocation failed"
+        }. ${this.#describe()}. ` +
+          `Dispose tensors that are no longer needed, or call device.emptyCache()`,
+      );
+    }
+    const refused = validation ?? internal;
+    return refused
+      ? new GpuValidationError(`GPU refused a command: ${refused.message}. ${this.#describe()}`)
+      : undefined;
+  }
+}

@@ -1,0 +1,184 @@
+/** From WGSL to work on the queue: compiles each kernel once and dispatches it. */
+import { ShaderCompileError } from "../errors.ts";
+import { splitGrid } from "../shape.ts";
+import type { FaultLog } from "./faults.ts";
+import type { MemoryPool, Storage } from "./memory.ts";
+import type { Profiler } from "./profiler.ts";
+
+/** A compute shader and the bindings it declares. */
+export interface Kernel {
+  /** What it is called in errors and profiles, as in `flash_forward`. */
+  readonly label: string;
+  /** Whole WGSL module with one entry point, `main`. */
+  readonly source: string;
+  /** Group 0, in order of binding number: may the kernel write it? Group 1 holds the parameters. */
+  readonly bindings: readonly ("read" | "write")[];
+  /** Whether the source uses subgroup operations. */
+  readonly subgroups?: boolean;
+}
+
+/** What one dispatch works on. */
+export interface Dispatch {
+  /** The storages behind group 0, in order. */
+  readonly storages: readonly Storage[];
+  /** Packed uniform parameters. */
+  readonly params: Uint32Array<ArrayBuffer>;
+  /** Number of workgroups; see {@linkcode splitGrid} for how the kernel numbers them. */
+  readonly workgroups: number;
+}
+
+/**
+ * WGSL for the number of this workgroup, whatever dimensions the grid was spread over. Numbers beyond
+ * the count that was asked for occur; a kernel must ignore them.
+ */
+export const WORKGROUP_INDEX = /* wgsl */ `
+fn workgroup_index(id: vec3u, count: vec3u) -> u32 {
+  return id.x + count.x * (id.y + count.y * id.z);
+}
+`;
+
+/** How many parameter buffers to keep. Their contents are the key: equal calls share one. */
+const MAX_PARAMS_BUFFERS = 512;
+
+/** Compiled kernels and parameter buffers of one device. */
+export class KernelCache {
+  readonly #gpu: GPUDevice;
+  readonly #memory: MemoryPool;
+  readonly #faults: FaultLog;
+  readonly #profiler: Profiler;
+  readonly #subgroupDirective: string;
+  readonly #pipelines = new Map<string, GPUComputePipeline>();
+  readonly #layouts = new Map<string, GPUBindGroupLayout>();
+  readonly #params = new Map<string, { buffer: GPUBuffer; group: GPUBindGroup }>();
+  readonly #paramsLayout: GPUBindGroupLayout;
+
+  /** @param subgroupDirective The `enable` line that this runtime wants before subgroup operations. */
+  constructor(
+    gpu: GPUDevice,
+    memory: MemoryPool,
+    faults: FaultLog,
+    profiler: Profiler,
+    subgroupDirective: string,
+  ) {
+    this.#gpu = gpu;
+    this.#memory = memory;
+    this.#faults = faults;
+    this.#profiler = profiler;
+    this.#subgroupDirective = subgroupDirective;
+    this.#paramsLayout = this.#bindGroupLayout("params", ["uniform"]);
+  }
+
+  /** Enqueues one dispatch. Errors surface at the next await; see {@linkcode FaultLog}. */
+  dispatch(kernel: Kernel, { storages, params, workgroups }: Dispatch): void {
+    this.#faults.assertAlive();
+    for (const [i, access] of kernel.bindings.entries()) {
+      if (access === "read") this.#faults.assertSound(storages[i]!.written);
+    }
+    if (workgroups === 0) return;
+    const grid = splitGrid(workgroups, this.#gpu.limits.maxComputeWorkgroupsPerDimension);
+    const pipeline = this.#pipeline(kernel);
+    const group = this.#gpu.createBindGroup({
+      label: kernel.label,
+      layout: this.#storageLayout(kernel),
+      entries: storages.map(({ buffer }, binding) => ({ binding, resource: { buffer } })),
+    });
+    const encoder = this.#gpu.createCommandEncoder({ label: kernel.label });
+    const timestampWrites = this.#profiler.begin(kernel.label);
+    const pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : undefined);
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, group);
+    pass.setBindGroup(1, this.#paramsGroup(params));
+    pass.dispatchWorkgroups(...grid);
+    pass.end();
+    this.#gpu.queue.submit([encoder.finish()]);
+    const serial = this.#faults.nextSerial();
+    for (const [i, access] of kernel.bindings.entries()) {
+      if (access === "write") storages[i]!.written = serial;
+    }
+  }
+
+  #pipeline(kernel: Kernel): GPUComputePipeline {
+    const known = this.#pipelines.get(kernel.source);
+    if (known) return known;
+    const code = kernel.subgroups ? this.#subgroupDirective + kernel.source : kernel.source;
+    this.#gpu.pushErrorScope("validation");
+    const module = this.#gpu.createShaderModule({ label: kernel.label, code });
+    const pipeline = this.#gpu.createComputePipeline({
+      label: kernel.label,
+      layout: this.#gpu.createPipelineLayout({
+        bindGroupLayouts: [this.#storageLayout(kernel), this.#paramsLayout],
+      }),
+      compute: { module, entryPoint: "main" },
+    });
+    this.#faults.track(compileError(this.#gpu.popErrorScope(), module, kernel.label, code));
+    this.#pipelines.set(kernel.source, pipeline);
+    return pipeline;
+  }
+
+  #storageLayout(kernel: Kernel): GPUBindGroupLayout {
+    return this.#bindGroupLayout(
+      kernel.bindings.join(),
+      kernel.bindings.map((access) => access === "read" ? "read-only-storage" : "storage"),
+    );
+  }
+
+  #bindGroupLayout(key: string, types: GPUBufferBindingType[]): GPUBindGroupLayout {
+    let layout = this.#layouts.get(key);
+    if (!layout) {
+      layout = this.#gpu.createBindGroupLayout({
+        label: key,
+        entries: types.map((type, binding) => ({
+          binding,
+          visibility: GPUShaderStage.COMPUTE,
+          buffer: { type },
+        })),
+      });
+      this.#layouts.set(key, layout);
+    }
+    return layout;
+  }
+
+  /** Writing a uniform costs more host time than the rest of a dispatch, and loops repeat theirs. */
+  #paramsGroup(params: Uint32Array<ArrayBuffer>): GPUBindGroup {
+    const key = params.join();
+    let entry = this.#params.get(key);
+    if (entry) {
+      this.#params.delete(key);
+    } else {
+      if (this.#params.size >= MAX_PARAMS_BUFFERS) {
+        const [oldest, { buffer }] = this.#params.entries().next().value!;
+        this.#params.delete(oldest);
+        this.#memory.destroyBuffer(buffer);
+      }
+      const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+      const buffer = this.#memory.createBuffer(params.byteLength, usage);
+      this.#gpu.queue.writeBuffer(buffer, 0, params);
+      const group = this.#gpu.createBindGroup({
+        label: "params",
+        layout: this.#paramsLayout,
+        entries: [{ binding: 0, resource: { buffer } }],
+      });
+      entry = { buffer, group };
+    }
+    this.#params.set(key, entry); // Last in the map: the most recently used.
+    return entry.group;
+  }
+}
+
+/** What the compiler has to say, where it refused. */
+async function compileError(
+  scope: Promise<GPUError | null>,
+  module: GPUShaderModule,
+  label: string,
+  code: string,
+): Promise<ShaderCompileError | undefined> {
+  const error = await scope;
+  if (!error) return undefined;
+  const { messages } = await module.getCompilationInfo();
+  const lines = messages.map(({ type, lineNum, linePos, message }) =>
+    `${type} at ${lineNum}:${linePos}: ${message.trim()}`
+  );
+  return new ShaderCompileError(
+    `Cannot compile kernel "${label}": ${[error.message.trim(), ...lines].join("\n")}\n${code}`,
+  );
+}

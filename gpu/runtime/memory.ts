@@ -1,0 +1,170 @@
+/**
+ * GPU memory: every buffer of a device is made and counted here. A storage is a buffer shared by the
+ * tensors that view it; when the last lets go, the buffer waits in a pool for the next storage of its
+ * size, because making a buffer costs far more than reusing one. Reuse is safe at once: the queue runs
+ * in order, so whoever writes next comes after whoever read last.
+ */
+import type { FaultLog } from "./faults.ts";
+
+/** What `device.memory()` gives. All sizes are bytes of GPU buffers as allocated. */
+export interface MemoryStats {
+  /** Bytes of buffers that hold live tensors or the scratch of an operation under way. */
+  allocatedBytes: number;
+  /** Highest `allocatedBytes` since the device was made or `resetPeakMemory()` was called. */
+  peakBytes: number;
+  /** Bytes of all buffers that exist, idle ones in the pool, staging and parameters included. */
+  reservedBytes: number;
+  /** Number of buffers that `allocatedBytes` counts. */
+  buffers: number;
+  /** Number of tensors that are not disposed; views count, though they own no bytes. */
+  tensors: number;
+}
+
+/** A reference-counted buffer. */
+export class Storage {
+  /** The buffer; at least as long as the tensor that it was made for. */
+  readonly buffer: GPUBuffer;
+  /** Serial number of the last write to it; see {@linkcode FaultLog}. */
+  written = 0;
+  readonly #pool: MemoryPool;
+  #references = 1;
+
+  /** Made by {@linkcode MemoryPool.acquire} alone. */
+  constructor(buffer: GPUBuffer, pool: MemoryPool) {
+    this.buffer = buffer;
+    this.#pool = pool;
+  }
+
+  /** Adds an owner. */
+  retain(): this {
+    this.#references++;
+    return this;
+  }
+
+  /** Removes an owner; the last one gives the buffer back. */
+  release(): void {
+    if (--this.#references === 0) this.#pool.giveBack(this.buffer);
+  }
+}
+
+/** Buffers are allocated in steps of this many bytes, so that kernels may read them as `vec4f`. */
+const GRANULE = 16;
+
+/** Makes, counts, keeps and destroys the buffers of one device. */
+export class MemoryPool {
+  readonly #gpu: GPUDevice;
+  /** Idle buffers by size. Insertion order is age: the least recently used size goes first. */
+  readonly #idle = new Map<number, GPUBuffer[]>();
+  readonly #idleLimit: number;
+  #idleBytes = 0;
+  #allocatedBytes = 0;
+  #peakBytes = 0;
+  #reservedBytes = 0;
+  #buffers = 0;
+  /** Tensors that are not disposed; kept up to date by the tensors themselves. */
+  tensors = 0;
+
+  /**
+   * @param gpu The device to allocate on.
+   * @param idleLimit How many bytes of idle buffers to keep for reuse.
+   */
+  constructor(gpu: GPUDevice, idleLimit: number) {
+    this.#gpu = gpu;
+    this.#idleLimit = idleLimit;
+  }
+
+  /** Throws if no buffer of so many bytes can be bound to a kernel on this device. */
+  assertFits(bytes: number, what: string): void {
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.#gpu.limits;
+    const [limit, name] = maxStorageBufferBindingSize <= maxBufferSize
+      ? [maxStorageBufferBindingSize, "maxStorageBufferBindingSize"]
+      : [maxBufferSize, "maxBufferSize"];
+    if (bytes > limit) {
+      throw new RangeError(
+        `Cannot allocate ${what}: it takes ${bytes} bytes, the device's ${name} is ${limit}; ` +
+          `split the tensor`,
+      );
+    }
+  }
+
+  /** A storage of at least `bytes` bytes, whose contents are arbitrary. */
+  acquire(bytes: number, what: string): Storage {
+    const size = Math.max(GRANULE, Math.ceil(bytes / GRANULE) * GRANULE);
+    this.assertFits(size, what);
+    let buffer = this.#takeIdle(size);
+    if (!buffer) {
+      buffer = this.createBuffer(
+        size,
+        GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+      );
+    }
+    this.#buffers++;
+    this.#allocatedBytes += size;
+    this.#peakBytes = Math.max(this.#peakBytes, this.#allocatedBytes);
+    return new Storage(buffer, this);
+  }
+
+  /** Takes back a storage's buffer; called by {@linkcode Storage.release}. */
+  giveBack(buffer: GPUBuffer): void {
+    this.#buffers--;
+    this.#allocatedBytes -= buffer.size;
+    const same = this.#idle.get(buffer.size) ?? [];
+    this.#idle.delete(buffer.size);
+    this.#idle.set(buffer.size, [...same, buffer]);
+    this.#idleBytes += buffer.size;
+    this.#trim(this.#idleLimit);
+  }
+
+  /** A buffer outside the pool (staging, parameters); it counts as reserved. */
+  createBuffer(size: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    this.#reservedBytes += size;
+    return this.#gpu.createBuffer({ size, usage });
+  }
+
+  /** Destroys a buffer that {@linkcode createBuffer} made. Work already enqueued still sees it. */
+  destroyBuffer(buffer: GPUBuffer): void {
+    this.#reservedBytes -= buffer.size;
+    buffer.destroy();
+  }
+
+  /** Destroys all idle buffers. */
+  emptyCache(): void {
+    this.#trim(0);
+  }
+
+  /** Starts a new peak at what is allocated now. */
+  resetPeak(): void {
+    this.#peakBytes = this.#allocatedBytes;
+  }
+
+  /** The counters. */
+  stats(): MemoryStats {
+    return {
+      allocatedBytes: this.#allocatedBytes,
+      peakBytes: this.#peakBytes,
+      reservedBytes: this.#reservedBytes,
+      buffers: this.#buffers,
+      tensors: this.tensors,
+    };
+  }
+
+  #takeIdle(size: number): GPUBuffer | undefined {
+    const same = this.#idle.get(size);
+    const buffer = same?.pop();
+    if (!buffer) return undefined;
+    if (same!.length === 0) this.#idle.delete(size);
+    this.#idleBytes -= size;
+    return buffer;
+  }
+
+  #trim(limit: number): void {
+    for (const [size, same] of this.#idle) {
+      while (this.#idleBytes > limit && same.length > 0) {
+        this.destroyBuffer(same.shift()!);
+        this.#idleBytes -= size;
+      }
+      if (same.length > 0) return;
+      this.#idle.delete(size);
+    }
+  }
+}

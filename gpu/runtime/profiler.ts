@@ -1,0 +1,104 @@
+/** Times each dispatch on the GPU by timestamp queries, while a profile is being taken. */
+import type { MemoryPool } from "./memory.ts";
+
+/** Time that one kernel took within a profile. */
+export interface KernelTime {
+  /** The kernel's label. */
+  readonly kernel: string;
+  /** Number of dispatches. */
+  calls: number;
+  /** Sum of their times on the GPU, in milliseconds. */
+  milliseconds: number;
+}
+
+/** Dispatches that one query set can time: two timestamps each, 4,096 at most by the specification. */
+const MAX_DISPATCHES = 2048;
+
+/** Timestamps of one device. */
+export class Profiler {
+  readonly #gpu: GPUDevice;
+  readonly #memory: MemoryPool;
+  #labels: string[] | undefined;
+  #querySet: GPUQuerySet | undefined;
+
+  /** One per device. */
+  constructor(gpu: GPUDevice, memory: MemoryPool) {
+    this.#gpu = gpu;
+    this.#memory = memory;
+  }
+
+  /** Whether the device can tell time. */
+  get available(): boolean {
+    return this.#gpu.features.has("timestamp-query");
+  }
+
+  /** Starts a profile; one at a time. */
+  start(): void {
+    if (this.#labels) {
+      throw new Error("Cannot start a profile: another one is under way on this device, await it");
+    }
+    this.#labels = [];
+    this.#querySet ??= this.available
+      ? this.#gpu.createQuerySet({ type: "timestamp", count: 2 * MAX_DISPATCHES })
+      : undefined;
+  }
+
+  /** Ends the profile and forgets it. */
+  cancel(): void {
+    this.#labels = undefined;
+  }
+
+  /** The timestamps for one dispatch to write, while a profile is being taken. */
+  begin(label: string): GPUComputePassTimestampWrites | undefined {
+    if (!this.#labels || !this.#querySet) return undefined;
+    const index = this.#labels.length;
+    if (index === MAX_DISPATCHES) {
+      throw new RangeError(
+        `Cannot profile more than ${MAX_DISPATCHES} dispatches at once, profile a shorter piece`,
+      );
+    }
+    this.#labels.push(label);
+    return {
+      querySet: this.#querySet,
+      beginningOfPassWriteIndex: 2 * index,
+      endOfPassWriteIndex: 2 * index + 1,
+    };
+  }
+
+  /**
+   * Ends the profile.
+   *
+   * @param read Reads a buffer back, once all work before it has ended.
+   * @returns Time by kernel, in order of first use; empty where the device cannot tell.
+   */
+  async stop(
+    read: (source: GPUBuffer, bytes: number) => Promise<ArrayBuffer>,
+  ): Promise<KernelTime[]> {
+    const labels = this.#labels ?? [];
+    this.#labels = undefined;
+    if (!this.#querySet || labels.length === 0) return [];
+    const bytes = labels.length * 16;
+    const usage = GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC;
+    const buffer = this.#memory.createBuffer(bytes, usage);
+    try {
+      const encoder = this.#gpu.createCommandEncoder({ label: "resolve timestamps" });
+      encoder.resolveQuerySet(this.#querySet, 0, 2 * labels.length, buffer, 0);
+      this.#gpu.queue.submit([encoder.finish()]);
+      return sumByKernel(labels, new BigUint64Array(await read(buffer, bytes)));
+    } finally {
+      this.#memory.destroyBuffer(buffer);
+    }
+  }
+}
+
+/** Nanosecond stamps, begin and end for each dispatch, become milliseconds by kernel. */
+function sumByKernel(labels: readonly string[], stamps: BigUint64Array): KernelTime[] {
+  const times = new Map<string, KernelTime>();
+  for (const [i, kernel] of labels.entries()) {
+    const time = times.get(kernel) ?? { kernel, calls: 0, milliseconds: 0 };
+    time.calls++;
+    time.milliseconds += Number(stamps[2 * i + 1]! - stamps[2 * i]!) / 1e6;
+    times.set(kernel, time);
+  }
+  return [...times.values()];
+}

@@ -1,0 +1,118 @@
+/** From nothing to a runtime: chooses an adapter, asks for all that it can give, and tests it. */
+import { GpuUnavailableError, GpuValidationError, ShaderCompileError } from "../errors.ts";
+import { adapterRemedy } from "../remedy.ts";
+import { type DeviceLimits, RAISED_LIMITS, readLimits, runtimeName, vendorName } from "./info.ts";
+import { runsLongLoops, subgroupSize } from "./probes.ts";
+import { Runtime } from "./runtime.ts";
+
+/** Options of `requestDevice`. */
+export interface DeviceOptions {
+  /** Which adapter to prefer where there are several. Default `"high-performance"`. */
+  powerPreference?: GPUPowerPreference;
+  /** Only take an adapter that computes on the CPU, where the runtime can tell. Default `false`. */
+  forceFallbackAdapter?: boolean;
+  /** Limits lower than the adapter's, to test how code does on smaller devices. Default: none. */
+  limits?: Partial<DeviceLimits>;
+  /** Bytes of unused buffers to keep for reuse. Default 512 MiB. */
+  poolBytes?: number;
+}
+
+/** Asked for where the adapter lists them; `subgroups` also where it does not, see below. */
+const OPTIONAL_FEATURES = ["shader-f16", "timestamp-query"] as const;
+
+/** Requests a device and tests it; throws {@linkcode GpuUnavailableError} with a remedy. */
+export async function requestRuntime(options: DeviceOptions): Promise<Runtime> {
+  const gpuApi = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
+  if (!gpuApi) {
+    throw new GpuUnavailableError(
+      `WebGPU is not available in ${runtimeName()}: navigator.gpu is missing. ` +
+        "Use Deno 2.9 or later, or a browser with WebGPU on a secure (https) page",
+    );
+  }
+  const { gpu, adapter } = await requestGpu(gpuApi, options);
+  const { description, vendor, architecture } = adapter.info;
+  const info = {
+    adapter: description || adapter.info.device || "unnamed adapter",
+    vendor: vendorName(vendor),
+    architecture,
+    isFallback: adapter.info.isFallbackAdapter ?? false,
+    runtime: runtimeName(),
+    f16: gpu.features.has("shader-f16"),
+    timestamps: gpu.features.has("timestamp-query"),
+    limits: readLimits(gpu.limits),
+    subgroupSize: 0,
+  };
+  const runtime = new Runtime(gpu, info, {
+    subgroupDirective: await subgroupDirective(gpu),
+    poolBytes: options.poolBytes ?? 512 * 2 ** 20,
+  });
+  await runtime.readback.warmUp();
+  if (!await runsLongLoops(runtime)) {
+    runtime.dispose();
+    throw new GpuUnavailableError(
+      `The driver of ${info.adapter} is unsafe: it silently ends loops after 65,535 turns, ` +
+        `so that results would be wrong (Mesa before version 23 does this).\n${remedy()}`,
+    );
+  }
+  if (gpu.features.has("subgroups")) {
+    // Some drivers choose a size for each kernel; then only the smallest can be relied on.
+    const smallest = adapter.info.subgroupMinSize || Infinity;
+    info.subgroupSize = Math.min(await probedSubgroupSize(runtime), smallest);
+  }
+  return runtime;
+}
+
+async function requestGpu(
+  gpuApi: GPU,
+  options: DeviceOptions,
+): Promise<{ gpu: GPUDevice; adapter: GPUAdapter }> {
+  let failure = "navigator.gpu.requestAdapter() found no adapter";
+  // Deno's adapters do not list subgroups, yet grant them; so ask, and do without where refused.
+  for (const extra of [["subgroups"], []] as GPUFeatureName[][]) {
+    const adapter = await gpuApi.requestAdapter({
+      powerPreference: options.powerPreference ?? "high-performance",
+      forceFallbackAdapter: options.forceFallbackAdapter ?? false,
+    });
+    if (!adapter) break;
+    const requiredLimits: Record<string, number> = {};
+    for (const name of RAISED_LIMITS) {
+      requiredLimits[name] = options.limits?.[name] ?? adapter.limits[name];
+    }
+    // A workgroup in one dimension may then be as large as a workgroup may be at all.
+    requiredLimits.maxComputeWorkgroupSizeX = adapter.limits.maxComputeWorkgroupSizeX;
+    try {
+      const gpu = await adapter.requestDevice({
+        requiredFeatures: [...OPTIONAL_FEATURES.filter((f) => adapter.features.has(f)), ...extra],
+        requiredLimits,
+      });
+      return { gpu, adapter };
+    } catch (error) {
+      failure = `${adapter.info.description || "the adapter"} gives no device: ${error}`;
+    }
+  }
+  throw new GpuUnavailableError(`No GPU is available: ${failure}.\n${remedy()}`);
+}
+
+/** Deno's compiler refuses `enable subgroups;`, browsers demand it. */
+async function subgroupDirective(gpu: GPUDevice): Promise<string> {
+  if (!gpu.features.has("subgroups")) return "";
+  const directive = "enable subgroups;\n";
+  gpu.pushErrorScope("validation");
+  gpu.createShaderModule({ label: "probe_directive", code: directive });
+  return await gpu.popErrorScope() ? "" : directive;
+}
+
+async function probedSubgroupSize(runtime: Runtime): Promise<number> {
+  try {
+    return await subgroupSize(runtime);
+  } catch (error) {
+    // A driver that grants subgroups but cannot compile them is one without.
+    if (error instanceof ShaderCompileError || error instanceof GpuValidationError) return 0;
+    throw error;
+  }
+}
+
+function remedy(): string {
+  const { Deno } = globalThis as { Deno?: { build: { os: string } } };
+  return adapterRemedy(Deno?.build.os ?? "browser");
+}

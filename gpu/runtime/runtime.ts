@@ -1,0 +1,96 @@
+/**
+ * What one GPU device offers to the layers above: memory, kernels, faults, read-back, profiles. The
+ * parts know each other only through their constructors; this is the place that joins them.
+ */
+import type { DeviceInfo } from "./info.ts";
+import { FaultLog } from "./faults.ts";
+import { KernelCache } from "./kernels.ts";
+import { MemoryPool, type MemoryStats, type Storage } from "./memory.ts";
+import { Profiler } from "./profiler.ts";
+import { Readback } from "./readback.ts";
+
+/** How a runtime is set up. */
+export interface RuntimeOptions {
+  /** The `enable` line that subgroup operations need here, with its line break, or nothing. */
+  readonly subgroupDirective: string;
+  /** Bytes of idle buffers to keep for reuse. */
+  readonly poolBytes: number;
+}
+
+/** The parts of one device. */
+export class Runtime {
+  /** The WebGPU device. */
+  readonly gpu: GPUDevice;
+  /** What was granted. */
+  readonly info: DeviceInfo;
+  /** Buffers. */
+  readonly memory: MemoryPool;
+  /** Errors. */
+  readonly faults: FaultLog;
+  /** Timestamps. */
+  readonly profiler: Profiler;
+  /** Compiled kernels. */
+  readonly kernels: KernelCache;
+  /** The way back to the host. */
+  readonly readback: Readback;
+  #fence: Storage | undefined;
+
+  /** Joins the parts. */
+  constructor(gpu: GPUDevice, info: DeviceInfo, options: RuntimeOptions) {
+    this.gpu = gpu;
+    this.info = info;
+    this.memory = new MemoryPool(gpu, options.poolBytes);
+    this.faults = new FaultLog(gpu, () => `Adapter: ${info.adapter}; ${formatStats(this.memory)}`);
+    this.profiler = new Profiler(gpu, this.memory);
+    this.kernels = new KernelCache(
+      gpu,
+      this.memory,
+      this.faults,
+      this.profiler,
+      options.subgroupDirective,
+    );
+    this.readback = new Readback(gpu, this.memory, this.faults);
+  }
+
+  /** Enqueues a copy of host bytes, a multiple of 4 of them, to the start of a storage. */
+  upload(storage: Storage, bytes: Uint8Array<ArrayBuffer>): void {
+    this.faults.assertAlive();
+    this.gpu.queue.writeBuffer(storage.buffer, 0, bytes);
+    storage.written = this.faults.nextSerial();
+  }
+
+  /** The first bytes of a storage; throws if the work that should have written them failed. */
+  async download(storage: Storage, bytes: number): Promise<ArrayBuffer> {
+    this.faults.assertAlive();
+    this.faults.assertSound(storage.written);
+    const result = await this.readback.read(storage.buffer, bytes);
+    this.faults.assertSound(storage.written);
+    return result;
+  }
+
+  /** Waits until all work enqueued so far has ended, and throws what went wrong with it. */
+  async sync(): Promise<void> {
+    this.faults.assertAlive();
+    // Reading any buffer waits for all work, and is faster in Deno than onSubmittedWorkDone().
+    this.#fence ??= this.memory.acquire(4, "a fence");
+    await this.readback.read(this.#fence.buffer, 4);
+  }
+
+  /** Destroys idle buffers. */
+  emptyCache(): void {
+    this.memory.emptyCache();
+    this.readback.emptyCache();
+  }
+
+  /** Destroys the device and all its buffers. */
+  dispose(): void {
+    this.faults.close("GPU device was disposed: create a new one with requestDevice()");
+    this.gpu.destroy();
+  }
+}
+
+function formatStats(memory: MemoryPool): string {
+  const { allocatedBytes, peakBytes, reservedBytes, tensors }: MemoryStats = memory.stats();
+  return `${allocatedBytes} bytes in ${tensors} live tensors (peak ${peakBytes}), ` +
+    `${reservedBytes} bytes reserved`;
+}

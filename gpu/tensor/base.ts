@@ -1,0 +1,217 @@
+/** What every tensor has: an identity, a lifetime, and ways to the host. */
+import { byteSize, type DeviceArray, isDense, withLayout } from "../array.ts";
+import type { Device } from "../device.ts";
+import { type DType, type TensorData, viewAs } from "../dtype.ts";
+import { formatTensor, summaryAxes } from "../format.ts";
+import { sliceLayout } from "../layout.ts";
+import { enroll, forgetOwner, Hold, releaseWithOwner } from "../lifetime.ts";
+import { concat } from "../ops/concat.ts";
+import { copy } from "../ops/map.ts";
+import type { NestedArray } from "../parse.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { formatShape, numel } from "../shape.ts";
+
+/** The array behind a tensor, for kernels; throws if the tensor is disposed. */
+export let arrayOf: (tensor: TensorBase) => DeviceArray;
+
+/** The array behind a tensor that must be on this device; throws if it is elsewhere or no tensor. */
+export function arrayOn(device: Device, tensor: TensorBase): DeviceArray {
+  if (!(tensor instanceof TensorBase)) {
+    throw new TypeError(
+      `Cannot compute with ${typeof tensor}: expected a Tensor, make one with device.tensor()`,
+    );
+  }
+  if (tensor.device !== device) {
+    throw new TypeError(
+      `Cannot compute with tensors of two devices: "${device.info.adapter}" and ` +
+        `"${tensor.device.info.adapter}", move one over its data()`,
+    );
+  }
+  return arrayOf(tensor);
+}
+
+/** The base class of {@linkcode Tensor}; not made by hand. */
+export abstract class TensorBase {
+  /** The device that holds the elements. */
+  readonly device: Device;
+  readonly #runtime: Runtime;
+  readonly #array: DeviceArray;
+  readonly #hold: Hold;
+
+  static {
+    arrayOf = (tensor) => {
+      tensor.#assertUsable();
+      return tensor.#array;
+    };
+  }
+
+  /** Takes over the caller's reference to the array's storage. */
+  protected constructor(device: Device, runtime: Runtime, array: DeviceArray) {
+    this.device = device;
+    this.#runtime = runtime;
+    this.#array = array;
+    runtime.memory.tensors++;
+    this.#hold = new Hold(array.storage, () => runtime.memory.tensors--);
+    releaseWithOwner(this, this.#hold);
+    enroll(this);
+  }
+
+  /** Size of each axis. */
+  get shape(): readonly number[] {
+    return this.#array.layout.shape;
+  }
+
+  /** Element type. */
+  get dtype(): DType {
+    return this.#array.dtype;
+  }
+
+  /** Distance between neighbours along each axis, in elements. */
+  get strides(): readonly number[] {
+    return this.#array.layout.strides;
+  }
+
+  /** Number of axes. */
+  get ndim(): number {
+    return this.shape.length;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return numel(this.shape);
+  }
+
+  /** Whether {@linkcode dispose} was called. */
+  get isDisposed(): boolean {
+    return this.#hold.storage === undefined;
+  }
+
+  /**
+   * Lets go of the GPU memory, at once rather than when the garbage is collected. Views of the same
+   * memory stay usable. Harmless when called again.
+   */
+  dispose(): void {
+    this.#hold.release();
+    forgetOwner(this.#hold);
+  }
+
+  /** Disposes at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /**
+   * The elements in row-major order, read back from the GPU; waits for all work before.
+   *
+   * @returns `Float32Array` for f32, `Int32Array` for i32, `Uint32Array` for u32, `Uint8Array` (0 or 1)
+   * for bool.
+   * @throws {GpuOutOfMemoryError} and its siblings, if work that was to compute the elements failed.
+   */
+  async data(): Promise<TensorData> {
+    this.#assertUsable();
+    return await this.#read(this.#array);
+  }
+
+  /** The elements as nested arrays of numbers (or booleans), one level an axis. */
+  async toArray(): Promise<NestedArray> {
+    return nest(await this.data(), this.shape, this.dtype === "bool");
+  }
+
+  /** The one element of a tensor that has one. */
+  async item(): Promise<number | boolean> {
+    if (this.size !== 1) {
+      throw new RangeError(
+        `Cannot take the item of a tensor of shape ${
+          formatShape(this.shape)
+        }: it has ${this.size} elements, expected 1`,
+      );
+    }
+    const [value] = await this.data();
+    return this.dtype === "bool" ? value !== 0 : value!;
+  }
+
+  /**
+   * The tensor as PyTorch prints it. Of a tensor with more than 1,000 elements only three at each end
+   * of each axis are read back and shown.
+   */
+  async format(): Promise<string> {
+    this.#assertUsable();
+    const cuts = summaryAxes(this.shape);
+    const isSummary = cuts.some((cut) => cut !== null);
+    let shown = this.#array;
+    for (const [axis, cut] of cuts.entries()) {
+      if (!cut) continue;
+      const { layout } = shown;
+      const [head, tail] = cut;
+      const size = layout.shape[axis]!;
+      const next = concat(this.#runtime, [
+        withLayout(shown, sliceLayout(layout, axis, 0, head, 1)),
+        withLayout(shown, sliceLayout(layout, axis, size - tail, size, 1)),
+      ], axis);
+      if (shown !== this.#array) shown.storage.release();
+      shown = next;
+    }
+    try {
+      const data = await this.#read(shown);
+      return formatTensor(this.shape, data, this.dtype, { summarized: isSummary });
+    } finally {
+      if (shown !== this.#array) shown.storage.release();
+    }
+  }
+
+  /** Prints {@linkcode format} to the console. */
+  async print(): Promise<void> {
+    // deno-lint-ignore no-console -- printing is what was asked for
+    console.log(await this.format());
+  }
+
+  /** Shape, dtype and device; the elements are on the GPU, see {@linkcode format}. */
+  toString(): string {
+    const state = this.isDisposed ? ", disposed" : "";
+    return `Tensor(shape=${
+      formatShape(this.shape)
+    }, dtype=${this.dtype}, device="${this.#runtime.info.adapter}"${state})`;
+  }
+
+  /** What `console.log` shows in Deno. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.toString();
+  }
+
+  /** What a Jupyter cell shows. */
+  async [Symbol.for("Jupyter.display")](): Promise<Record<string, string>> {
+    return { "text/plain": this.isDisposed ? this.toString() : await this.format() };
+  }
+
+  async #read(array: DeviceArray): Promise<TensorData> {
+    const { shape } = array.layout;
+    if (numel(shape) === 0) return viewAs(array.dtype, new ArrayBuffer(0), 0);
+    const dense = isDense(array) ? array : copy(this.#runtime, array);
+    // The memory must outlive the wait, even if the tensor is disposed meanwhile.
+    const storage = dense === array ? array.storage.retain() : dense.storage;
+    try {
+      const bytes = await this.#runtime.download(storage, byteSize(shape, array.dtype));
+      return viewAs(array.dtype, bytes, numel(shape));
+    } finally {
+      storage.release();
+    }
+  }
+
+  #assertUsable(): void {
+    this.#runtime.faults.assertAlive();
+    if (this.isDisposed) {
+      throw new TypeError(
+        `Cannot use a disposed tensor: shape ${formatShape(this.shape)}, dtype ${this.dtype}`,
+      );
+    }
+  }
+}
+
+function nest(data: TensorData, shape: readonly number[], asBoolean: boolean): NestedArray {
+  let at = 0;
+  const level = (axis: number): NestedArray => {
+    if (axis === shape.length) return asBoolean ? data[at++] !== 0 : data[at++]!;
+    return Array.from({ length: shape[axis]! }, () => level(axis + 1));
+  };
+  return level(0);
+}

@@ -1,0 +1,188 @@
+/** Tolerances of `torch.testing.assert_close` for f32. */
+const DEFAULT_RTOL = 1.3e-6;
+const DEFAULT_ATOL = 1e-5;
+
+/** How many differing elements an error lists one by one. */
+const LISTED_MISMATCHES = 5;
+
+/** Values that {@linkcode assertAllClose} compares: a flat list, or elements with their shape. */
+export type AllCloseValues =
+  | ArrayLike<number>
+  | { readonly shape: readonly number[]; readonly data: ArrayLike<number> };
+
+/** Options of {@linkcode assertAllClose}. */
+export interface AllCloseOptions {
+  /** Allowed absolute difference; 1e-5 unless `rtol` is given, which then needs `atol` too. */
+  readonly atol?: number;
+  /** Allowed difference relative to the expected value; 1.3e-6 unless `atol` is given. */
+  readonly rtol?: number;
+  /** Whether NaN equals NaN; false unless told. */
+  readonly equalNan?: boolean;
+  /** Text to put before the error's own. */
+  readonly message?: string;
+}
+
+interface Elements {
+  readonly shape: readonly number[] | undefined;
+  readonly data: ArrayLike<number>;
+}
+
+interface Mismatch {
+  readonly place: number;
+  readonly absolute: number;
+  readonly relative: number;
+}
+
+/**
+ * Asserts that every element is close to the one expected, in the manner of
+ * `torch.testing.assert_close`: `|actual - expected| <= atol + rtol * |expected|`.
+ *
+ * Infinities must be equal. NaN fails unless `equalNan` is set and both are NaN. Shapes must be
+ * equal where both sides have one; a flat list goes with any shape of as many elements. The default
+ * tolerances are those for f32; `atol` and `rtol` are given together or not at all.
+ *
+ * @param actual The values under test.
+ * @param expected The values they should be close to.
+ * @param options Tolerances, how to treat NaN, and a text for the error.
+ *
+ * @example Allow a greater difference
+ * ```ts
+ * import { assertAllClose } from "@denoformers/attention/testing";
+ *
+ * assertAllClose(
+ *   { shape: [2, 2], data: [1, 2, 3, 4.01] },
+ *   { shape: [2, 2], data: [1, 2, 3, 4] },
+ *   { atol: 0, rtol: 0.01 },
+ * );
+ * ```
+ */
+export function assertAllClose(
+  actual: AllCloseValues,
+  expected: AllCloseValues,
+  options: AllCloseOptions = {},
+): void {
+  const { atol, rtol } = tolerances(options);
+  const { equalNan = false } = options;
+  const a = elementsOf(actual, "actual");
+  const e = elementsOf(expected, "expected");
+  assertSameShape(a, e, options.message);
+
+  const mismatches: Mismatch[] = [];
+  for (let place = 0; place < a.data.length; place++) {
+    const x = a.data[place]!;
+    const y = e.data[place]!;
+    // Equality first: an infinity's distance from itself is NaN.
+    if (x === y || (equalNan && Number.isNaN(x) && Number.isNaN(y))) continue;
+    const absolute = Math.abs(x - y);
+    // The bound of an infinite `y` is infinite, yet nothing finite is close to it.
+    if (Number.isFinite(y) && absolute <= atol + rtol * Math.abs(y)) continue;
+    mismatches.push({ place, absolute, relative: absolute / Math.abs(y) });
+  }
+  if (mismatches.length > 0) {
+    throw new Error(prefixed(options.message, report(a, e, mismatches, atol, rtol)));
+  }
+}
+
+function tolerances({ atol, rtol }: AllCloseOptions): { atol: number; rtol: number } {
+  if (atol === undefined && rtol === undefined) return { atol: DEFAULT_ATOL, rtol: DEFAULT_RTOL };
+  if (atol === undefined || rtol === undefined) {
+    const [given, missing] = atol === undefined ? ["rtol", "atol"] : ["atol", "rtol"];
+    throw new TypeError(
+      `Cannot compare tensors: ${given} is given without ${missing}; give both or neither`,
+    );
+  }
+  for (const [name, value] of [["atol", atol], ["rtol", rtol]] as const) {
+    if (!(value >= 0)) {
+      throw new RangeError(`Cannot compare tensors: ${name} is ${value}, expected 0 or more`);
+    }
+  }
+  return { atol, rtol };
+}
+
+function elementsOf(values: AllCloseValues, side: string): Elements {
+  if (!("data" in values)) return { shape: undefined, data: values };
+  const { shape, data } = values;
+  const count = shape.reduce((product, size) => product * size, 1);
+  if (count !== data.length) {
+    throw new RangeError(
+      `Cannot compare tensors: ${side} has ${data.length} elements, expected ${count} for shape ${
+        formatList(shape)
+      }`,
+    );
+  }
+  return { shape, data };
+}
+
+function assertSameShape(a: Elements, e: Elements, message: string | undefined): void {
+  const ranked = a.shape !== undefined && e.shape !== undefined;
+  const shapeA = ranked ? a.shape : [a.data.length];
+  const shapeE = ranked ? e.shape : [e.data.length];
+  if (formatList(shapeA) === formatList(shapeE)) return;
+  throw new Error(
+    prefixed(
+      message,
+      `Cannot compare tensors: shape ${formatList(a.shape ?? shapeA)} differs from expected ${
+        formatList(e.shape ?? shapeE)
+      }`,
+    ),
+  );
+}
+
+function report(
+  a: Elements,
+  e: Elements,
+  mismatches: readonly Mismatch[],
+  atol: number,
+  rtol: number,
+): string {
+  const shape = a.shape ?? e.shape ?? [a.data.length];
+  const indexOf = (mismatch: Mismatch): string => formatList(unravel(mismatch.place, shape));
+  const absolute = greatest(mismatches, (mismatch) => mismatch.absolute);
+  const relative = greatest(mismatches, (mismatch) => mismatch.relative);
+  const percentage = (100 * mismatches.length / a.data.length).toFixed(1);
+  const lines = [
+    `Expected tensors to be close: ${mismatches.length} of ${a.data.length} elements differ ` +
+    `(${percentage}%)`,
+    `  greatest absolute difference: ${absolute.absolute} at ${indexOf(absolute)} ` +
+    `(up to ${atol} allowed)`,
+    `  greatest relative difference: ${relative.relative} at ${indexOf(relative)} ` +
+    `(up to ${rtol} allowed)`,
+  ];
+  for (const mismatch of mismatches.slice(0, LISTED_MISMATCHES)) {
+    lines.push(
+      `  at ${indexOf(mismatch)}: ${a.data[mismatch.place]}, expected ${e.data[mismatch.place]}`,
+    );
+  }
+  const unlisted = mismatches.length - LISTED_MISMATCHES;
+  if (unlisted > 0) lines.push(`  and ${unlisted} more`);
+  return lines.join("\n");
+}
+
+/** The mismatch of the greatest size; NaN counts as greater than any number. */
+function greatest(mismatches: readonly Mismatch[], size: (m: Mismatch) => number): Mismatch {
+  return mismatches.reduce((best, mismatch) =>
+    size(mismatch) > size(best) || (Number.isNaN(size(mismatch)) && !Number.isNaN(size(best)))
+      ? mismatch
+      : best
+  );
+}
+
+/** The index along each axis of the element at a row-major place. */
+function unravel(place: number, shape: readonly number[]): number[] {
+  const index = new Array<number>(shape.length);
+  let rest = place;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    const size = shape[axis]!;
+    index[axis] = rest % size;
+    rest = Math.floor(rest / size);
+  }
+  return index;
+}
+
+function formatList(numbers: readonly number[]): string {
+  return `[${numbers.join(", ")}]`;
+}
+
+function prefixed(message: string | undefined, text: string): string {
+  return message === undefined ? text : `${message}: ${text}`;
+}
