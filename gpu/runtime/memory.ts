@@ -4,7 +4,6 @@
  * size, because making a buffer costs far more than reusing one. Reuse is safe at once: the queue runs
  * in order, so whoever writes next comes after whoever read last.
  */
-import type { FaultLog } from "./faults.ts";
 
 /** What `device.memory()` gives. All sizes are bytes of GPU buffers as allocated. */
 export interface MemoryStats {
@@ -24,7 +23,7 @@ export interface MemoryStats {
 export class Storage {
   /** The buffer; at least as long as the tensor that it was made for. */
   readonly buffer: GPUBuffer;
-  /** Serial number of the last write to it; see {@linkcode FaultLog}. */
+  /** Serial number of the last write to it; see `FaultLog`. */
   written = 0;
   readonly #pool: MemoryPool;
   #references = 1;

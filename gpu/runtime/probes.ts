@@ -6,7 +6,7 @@ import type { Kernel } from "./kernels.ts";
 import { paramStruct } from "./params.ts";
 import type { Runtime } from "./runtime.ts";
 
-/** Above the 65,535 turns after which Mesa before 23 silently ends an invocation's loops on the CPU. */
+/** Above the 65,535 turns after which Mesa 24.0 and older silently end an invocation's loops on the CPU. */
 const LONG_LOOP_TURNS = 70_000;
 
 const LOOP_PARAMS = paramStruct({ turns: "u32" });

@@ -51,7 +51,7 @@ export async function requestRuntime(options: DeviceOptions): Promise<Runtime> {
     runtime.dispose();
     throw new GpuUnavailableError(
       `The driver of ${info.adapter} is unsafe: it silently ends loops after 65,535 turns, ` +
-        `so that results would be wrong (Mesa before version 23 does this).\n${remedy()}`,
+        `so that results would be wrong (Mesa 24.0 and older do this).\n${remedy()}`,
     );
   }
   if (gpu.features.has("subgroups")) {

@@ -51,6 +51,14 @@ describe("formatTensor()", () => {
     assertEquals(text.includes("..."), false);
   });
 
+  it("puts the dtype on its own line just where PyTorch's rule does", () => {
+    // Both are 67 columns wide without it, which leaves room for nine letters and not for ten.
+    const integers = formatTensor([20], new Int32Array(20), "i32");
+    assertEquals(integers, `tensor([${new Array(20).fill("0").join(", ")}], dtype=i32)`);
+    const floats = formatTensor([15], new Float32Array(15).fill(1), "bf16");
+    assertEquals(floats, `tensor([${new Array(15).fill("1.").join(", ")}],\n       dtype=bf16)`);
+  });
+
   it("throws RangeError on data that does not fit", () => {
     assertThrows(
       () => formatTensor([2, 3], [1, 2], "f32"),

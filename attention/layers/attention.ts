@@ -1,0 +1,134 @@
+/** Multi-head self-attention as a layer. */
+import type { Device } from "../../gpu/device.ts";
+import { tidy } from "../../gpu/lifetime.ts";
+import { freshSeed } from "../../gpu/random/philox.ts";
+import { formatShape } from "../../gpu/shape.ts";
+import type { Tensor } from "../../gpu/tensor/tensor.ts";
+import type { AttentionForwardOp } from "../dispatch.ts";
+import type { AttentionBias } from "../masks.ts";
+import { memoryEfficientAttention } from "../memory_efficient_attention.ts";
+import { MathForwardOp } from "../ops/math.ts";
+import { assertProbability, Dropout } from "./dropout.ts";
+import { Linear } from "./linear.ts";
+import { assertLastAxis, assertSize, Module } from "./module.ts";
+
+/** Options of {@linkcode Attention}; names and defaults are timm's. */
+export interface AttentionLayerOptions {
+  /** Number of heads; divides `dim`. Default 8. */
+  numHeads?: number;
+  /** Whether the projection to q, k and v has a bias. Default `false`. */
+  qkvBias?: boolean;
+  /** Whether the projection of the result has one. Default `true`. */
+  projBias?: boolean;
+  /** Probability of dropping an attention weight in training. Default 0. */
+  attnDrop?: number;
+  /** Probability of dropping an element of the result in training. Default 0. */
+  projDrop?: number;
+  /** Seed of the initial weights; default a new one every time. */
+  seed?: number;
+  /**
+   * How to compute: without the scores in memory (default), or by the formula, for comparison.
+   */
+  attention?: "memory-efficient" | "math";
+}
+
+/**
+ * Self-attention with its projections, as in a vision transformer (Dosovitskiy et al., 2020) and with the
+ * weights of timm's and DINOv2's class of this name: `qkv.weight [3C, C]`, whose rows are all of q, then k,
+ * then v, each by head and head dim; `proj.weight [C, C]`, `proj.bias [C]`.
+ *
+ * q, k and v are views of one projection, `[B, N, H, K]` each: the sequence before the heads, and unscaled,
+ * because attention does the scaling.
+ *
+ * @example Attention over 196 patches
+ * ```ts
+ * import { Attention, requestDevice } from "@denoformers/attention";
+ *
+ * using device = await requestDevice();
+ * const attention = new Attention(device, 64, { numHeads: 4, seed: 1 });
+ * const y = attention.forward(device.randn([3, 196, 64]));
+ * console.log(y.shape); // [3, 196, 64]
+ * ```
+ */
+export class Attention extends Module {
+  /** C to 3C. */
+  readonly qkv: Linear;
+  /** C to C. */
+  readonly proj: Linear;
+  /** Dropout of the result. */
+  readonly projDrop: Dropout;
+  /** Probability of dropping an attention weight in training. */
+  readonly attnDrop: number;
+  /** H. */
+  readonly numHeads: number;
+  readonly #op: AttentionForwardOp | undefined;
+
+  /** Makes the layer for inputs `[B, N, dim]`, with random weights. */
+  constructor(device: Device, dim: number, options: AttentionLayerOptions = {}) {
+    super();
+    const {
+      numHeads = 8,
+      qkvBias = false,
+      projBias = true,
+      attnDrop = 0,
+      projDrop = 0,
+      seed = freshSeed(),
+      attention = "memory-efficient",
+    } = options;
+    assertSize("Attention", "dim", dim);
+    assertSize("Attention", "numHeads", numHeads);
+    if (dim % numHeads !== 0) {
+      throw new RangeError(
+        `Cannot make Attention: dim is ${dim} and numHeads ${numHeads}, which does not divide it`,
+      );
+    }
+    if (attention !== "memory-efficient" && attention !== "math") {
+      throw new RangeError(
+        `Cannot make Attention: attention is ${JSON.stringify(attention)}, ` +
+          'expected "memory-efficient" or "math"',
+      );
+    }
+    assertProbability("Attention", "attnDrop", attnDrop);
+    this.numHeads = numHeads;
+    this.attnDrop = attnDrop;
+    this.projDrop = new Dropout(projDrop);
+    this.qkv = new Linear(device, dim, 3 * dim, { bias: qkvBias, seed });
+    this.proj = new Linear(device, dim, dim, { bias: projBias, seed: (seed + 1) % 2 ** 53 });
+    this.#op = attention === "math" ? MathForwardOp : undefined;
+  }
+
+  /**
+   * Attends over the tokens of each sequence.
+   *
+   * @param x `[B, N, C]`.
+   * @param options `attnBias`: a mask, or a tensor that broadcasts to `[B, H, N, N]`.
+   * @returns `[B, N, C]`.
+   */
+  forward(
+    x: Tensor,
+    { attnBias }: { attnBias?: AttentionBias | Tensor | undefined } = {},
+  ): Tensor {
+    const dim = this.proj.weight.shape[1]!;
+    assertLastAxis("Attention", x, dim);
+    if (x.ndim !== 3) {
+      throw new RangeError(
+        `Cannot run Attention: input has shape ${formatShape(x.shape)}, expected [B, N, ${dim}]`,
+      );
+    }
+    const [B, N] = x.shape as [number, number];
+    return tidy(() => {
+      const heads = [B, N, 3, this.numHeads, dim / this.numHeads];
+      const [q, k, v] = this.qkv.forward(x).reshape(heads).unbind(2) as [Tensor, Tensor, Tensor];
+      const out = memoryEfficientAttention(q, k, v, {
+        attnBias,
+        p: this.training ? this.attnDrop : 0,
+        op: this.#op,
+      });
+      return this.projDrop.forward(this.proj.forward(out.reshape([B, N, dim])));
+    });
+  }
+
+  protected override children(): Record<string, Module> {
+    return { qkv: this.qkv, proj: this.proj, projDrop: this.projDrop };
+  }
+}

@@ -1,0 +1,41 @@
+/** Layer normalisation as a layer. */
+import type { Device } from "../../gpu/device.ts";
+import type { Tensor } from "../../gpu/tensor/tensor.ts";
+import { assertLastAxis, assertSize, Module } from "./module.ts";
+
+/**
+ * Normalises the last axis, after `torch.nn.LayerNorm`: weight `[C]` at first 1, bias `[C]` at first 0
+ * (Ba et al., "Layer normalization", 2016).
+ */
+export class LayerNorm extends Module {
+  /** `[C]`. */
+  weight: Tensor;
+  /** `[C]`. */
+  bias: Tensor;
+  /** Added to the variance. */
+  readonly epsilon: number;
+
+  /** Makes the layer for a last axis of size `dim`. */
+  constructor(device: Device, dim: number, { epsilon = 1e-5 }: { epsilon?: number } = {}) {
+    super();
+    assertSize("LayerNorm", "dim", dim);
+    this.weight = device.ones([dim]);
+    this.bias = device.zeros([dim]);
+    this.epsilon = epsilon;
+  }
+
+  /** `x [..., C]` keeps its shape. */
+  forward(x: Tensor): Tensor {
+    assertLastAxis("LayerNorm", x, this.weight.shape[0]!);
+    return x.layerNorm({ weight: this.weight, bias: this.bias, epsilon: this.epsilon });
+  }
+
+  protected override weights(): Record<string, Tensor> {
+    return { weight: this.weight, bias: this.bias };
+  }
+
+  protected override setWeight(name: string, tensor: Tensor): void {
+    if (name === "weight") this.weight = tensor;
+    else this.bias = tensor;
+  }
+}

@@ -1,0 +1,80 @@
+/** The affine layer. */
+import { type Device, runtimeOf } from "../../gpu/device.ts";
+import { permuteLayout } from "../../gpu/layout.ts";
+import { matmul } from "../../gpu/ops/matmul.ts";
+import { freshSeed } from "../../gpu/random/philox.ts";
+import { arrayOf, arrayOn } from "../../gpu/tensor/base.ts";
+import { type Tensor, tensorFrom } from "../../gpu/tensor/tensor.ts";
+import { assertLastAxis, assertSize, Module } from "./module.ts";
+
+/** Options of {@linkcode Linear}. */
+export interface LinearOptions {
+  /** Whether to add a bias. Default `true`. */
+  bias?: boolean;
+  /** Seed of the initial weights; default a new one every time. */
+  seed?: number;
+}
+
+/**
+ * `x Wᵀ + b`, after `torch.nn.Linear`: weight `[out, in]`, bias `[out]`, both at first uniform in
+ * ±1/√in.
+ */
+export class Linear extends Module {
+  /** `[out, in]`. */
+  weight: Tensor;
+  /** `[out]`, if there is one. */
+  bias: Tensor | undefined;
+
+  /** Makes the layer with random weights. */
+  constructor(
+    device: Device,
+    inFeatures: number,
+    outFeatures: number,
+    { bias = true, seed = freshSeed() }: LinearOptions = {},
+  ) {
+    super();
+    assertSize("Linear", "inFeatures", inFeatures);
+    assertSize("Linear", "outFeatures", outFeatures);
+    const bound = inFeatures ** -0.5;
+    // One stream of numbers for both, so that one seed is enough and the two do not repeat each other.
+    const count = outFeatures * (inFeatures + 1);
+    using uniform = device.rand([count], { seed });
+    using inUnit = uniform.mul(2 * bound);
+    using values = inUnit.sub(bound);
+    const weights = outFeatures * inFeatures;
+    using flat = values.slice(0, 0, weights);
+    using shaped = flat.reshape([outFeatures, inFeatures]);
+    this.weight = shaped.clone();
+    if (bias) {
+      using tail = values.slice(0, weights, count);
+      this.bias = tail.clone();
+    }
+  }
+
+  /** `x [..., in]` becomes `[..., out]`. */
+  forward(x: Tensor): Tensor {
+    const [, inFeatures] = this.weight.shape;
+    assertLastAxis("Linear", x, inFeatures!);
+    const { device } = this.weight;
+    const runtime = runtimeOf(device);
+    const weight = arrayOf(this.weight);
+    const transposed = { ...weight, layout: permuteLayout(weight.layout, [1, 0]) };
+    arrayOn(device, x);
+    // All leading axes are rows of one product.
+    using rows = x.reshape([-1, inFeatures!]);
+    const product = matmul(runtime, arrayOf(rows), transposed, {
+      bias: this.bias && arrayOf(this.bias),
+    });
+    using out = tensorFrom(device, runtime, product);
+    return out.reshape([...x.shape.slice(0, -1), this.weight.shape[0]!]);
+  }
+
+  protected override weights(): Record<string, Tensor> {
+    return this.bias ? { weight: this.weight, bias: this.bias } : { weight: this.weight };
+  }
+
+  protected override setWeight(name: string, tensor: Tensor): void {
+    if (name === "weight") this.weight = tensor;
+    else this.bias = tensor;
+  }
+}

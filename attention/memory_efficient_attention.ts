@@ -1,0 +1,106 @@
+/** The public functions: check the arguments, choose an op, run it. */
+import type { Tensor } from "../gpu/tensor/tensor.ts";
+import { type AttentionForwardOp, chooseForwardOp, type ForwardResult } from "./dispatch.ts";
+import { attentionInputs, type AttentionOptions } from "./inputs.ts";
+import { FlashForwardOp } from "./ops/flash.ts";
+import { MathForwardOp } from "./ops/math.ts";
+
+/** Options of {@linkcode memoryEfficientAttention} and its kin. */
+export interface MemoryEfficientAttentionOptions extends AttentionOptions {
+  /** The op to use, whatever the others could do; by default the first that supports the inputs. */
+  op?: AttentionForwardOp | undefined;
+}
+
+/** All forward ops, in the order in which they are tried. */
+export const ALL_FORWARD_OPS: readonly AttentionForwardOp[] = [FlashForwardOp, MathForwardOp];
+
+/**
+ * Exact attention, `softmax(scale · Q Kᵀ + bias) V`, whose memory grows with the length of the sequence
+ * and not with its square: scores exist only in tiles, inside the kernel (Rabe and Staats,
+ * "Self-attention does not need O(n²) memory", 2021, https://arxiv.org/abs/2112.05682).
+ *
+ * Equivalent to, in PyTorch on `[B, H, M, K]`:
+ * `softmax(q @ k.transpose(-2, -1) * scale + bias, -1) @ v`.
+ *
+ * Inputs are f32, of any sizes, 0 included, and may be strided views, such as slices of one packed qkv
+ * tensor: nothing is copied. A query that may see no key gives 0. Keys that a mask hides are not looked
+ * at, even if they are NaN.
+ *
+ * @param query `[B, Mq, H, K]`, `[B, Mq, K]` or `[B, Mq, G, H, K]`. Mind the order: the sequence comes
+ * before the heads.
+ * @param key `[B, Mkv, H, K]` or of the query's rank. Fewer heads, if their number divides the query's,
+ * make grouped-query attention.
+ * @param value `[B, Mkv, H, Kv]` or of the query's rank; `Kv` may differ from `K`.
+ * @param options Mask or bias, scale, op.
+ * @returns Of the query's shape, with `Kv` as its last size. f32. Time O(B H Mq Mkv (K + Kv)), memory
+ * O(B Mq H Kv).
+ * @throws {TypeError} For wrong ranks, dtypes or devices, and disposed tensors.
+ * @throws {RangeError} For sizes that disagree, p outside [0, 1], or if no op supports the inputs.
+ *
+ * @example Causal self-attention
+ * ```ts
+ * import {
+ *   LowerTriangularMask,
+ *   memoryEfficientAttention,
+ *   requestDevice,
+ * } from "@denoformers/attention";
+ *
+ * using device = await requestDevice();
+ * const [q, k, v] = [1, 2, 3].map((seed) => device.randn([2, 128, 8, 64], { seed }));
+ * const out = memoryEfficientAttention(q, k, v, { attnBias: new LowerTriangularMask() });
+ * console.log(out.shape); // [2, 128, 8, 64]
+ * ```
+ */
+export function memoryEfficientAttention(
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  options: MemoryEfficientAttentionOptions = {},
+): Tensor {
+  return run("memoryEfficientAttention", query, key, value, options, false).out;
+}
+
+/** As {@linkcode memoryEfficientAttention}, without gradients: what it computes is the same. */
+export function memoryEfficientAttentionForward(
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  options: MemoryEfficientAttentionOptions = {},
+): Tensor {
+  return run("memoryEfficientAttentionForward", query, key, value, options, false).out;
+}
+
+/** What a forward pass gives that a backward pass, or a merge of partial results, needs. */
+export interface AttentionWithLse {
+  /** As {@linkcode memoryEfficientAttention} gives it. */
+  readonly out: Tensor;
+  /**
+   * Natural logarithm of the sum of exponentials of each row's scores, f32: `[B, H, Mq]`, with H = 1
+   * for 3-D inputs and `[B, G, H, Mq]` for 5-D ones; -inf for a row that may see no key.
+   */
+  readonly lse: Tensor;
+}
+
+/** As {@linkcode memoryEfficientAttention}, and the log-sum-exp of the scores with it. */
+export function memoryEfficientAttentionForwardRequiresGrad(
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  options: MemoryEfficientAttentionOptions = {},
+): AttentionWithLse {
+  const name = "memoryEfficientAttentionForwardRequiresGrad";
+  const { out, lse } = run(name, query, key, value, options, true);
+  return { out, lse: lse! };
+}
+
+function run(
+  name: string,
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  options: MemoryEfficientAttentionOptions,
+  lse: boolean,
+): ForwardResult {
+  const inputs = attentionInputs(name, query, key, value, options);
+  return chooseForwardOp(name, inputs, ALL_FORWARD_OPS, options.op).forward(inputs, { lse });
+}

@@ -1,0 +1,128 @@
+// deno-lint-ignore-file no-console -- a program of the command line
+/**
+ * Makes sure that this machine has a usable WebGPU adapter. Where it has one, nothing happens. Where it
+ * has none, and apt can be run as root, Mesa's software driver is installed. Where that cannot be done,
+ * what was tried and what to install is printed, and the exit code is 1.
+ *
+ *     deno run -A gpu/setup/ensure_adapter.ts [--verbose]
+ */
+import { adapterRemedy } from "../remedy.ts";
+import { type AptPlan, type AptStep, planApt } from "./apt.ts";
+import type { AdapterReport } from "./check_adapter.ts";
+import { type CommandResult, runCommand } from "./command.ts";
+import { aptFacts } from "./system.ts";
+
+/** A check takes a second or two; a driver that hangs must not hang the caller. */
+const CHECK_SECONDS = 120;
+/** How much of a failed command's output to show. */
+const TAIL_LINES = 15;
+
+class SetupError extends Error {}
+
+const verbose = Deno.args.includes("--verbose");
+
+async function ensureAdapter(): Promise<void> {
+  const before = await checkAdapter();
+  if (before.ok) {
+    if (verbose) console.error(`WebGPU adapter: ${before.adapter}`);
+    return;
+  }
+  if (!before.unavailable) {
+    // A fault of the library's own, which no driver mends.
+    console.error(`Cannot test the WebGPU adapter: ${before.reason}`);
+    Deno.exit(1);
+  }
+  console.error(`${before.reason}.`);
+  if (Deno.build.os !== "linux") {
+    throw new SetupError("Nothing was installed: this system brings its own drivers.");
+  }
+  await install();
+  const after = await checkAdapter();
+  if (!after.ok) {
+    throw new SetupError(`Still no usable adapter after the installation: ${after.reason}.`);
+  }
+  console.error(`Installed. WebGPU adapter: ${after.adapter}`);
+}
+
+/** Runs the check in a process of its own. */
+async function checkAdapter(): Promise<AdapterReport> {
+  const program = new URL("./check_adapter.ts", import.meta.url).href;
+  const result = await runCommand([Deno.execPath(), "run", "-A", "--quiet", program], {
+    timeout: CHECK_SECONDS,
+  });
+  try {
+    return JSON.parse(result.stdout.trim().split("\n").at(-1) ?? "");
+  } catch {
+    // A driver can end the process or hang it; with exit code 1 Deno itself gave up.
+    const reason = `The process that tests the adapter ${result.ending}`;
+    return {
+      ok: false,
+      unavailable: result.ending !== "ended with exit code 1",
+      reason: explain(reason, result),
+    };
+  }
+}
+
+async function install(): Promise<void> {
+  const folder = Deno.makeTempDirSync({ prefix: "denoformers_" });
+  try {
+    const plan = planApt(await aptFacts(folder));
+    if ("impossible" in plan) throw new SetupError(`Nothing was installed: ${plan.impossible}.`);
+    console.error(`Installing ${plan.summary}; this takes a minute or so.`);
+    // apt gives up root's rights while it downloads, and must still reach the folder.
+    Deno.chmodSync(folder, 0o755);
+    try {
+      await carryOut(plan);
+    } finally {
+      for (const step of plan.cleanUp) await run(step);
+    }
+  } finally {
+    removeFolder(folder);
+  }
+}
+
+function removeFolder(folder: string): void {
+  try {
+    Deno.removeSync(folder, { recursive: true });
+  } catch (error) {
+    // What root left in it; the system clears its folder of temporary files.
+    if (!(error instanceof Deno.errors.PermissionDenied)) throw error;
+  }
+}
+
+async function carryOut(plan: AptPlan): Promise<void> {
+  for (const path of plan.folders) Deno.mkdirSync(path, { recursive: true });
+  for (const { path, text } of plan.files) Deno.writeTextFileSync(path, text);
+  const failures: string[] = [];
+  for (const step of plan.steps) {
+    const result = await run(step);
+    if (result.ok) continue;
+    failures.push(explain(`${step.command.join(" ")}\n${result.ending}`, result));
+    if (!step.optional) throw new SetupError(failures.join("\n"));
+  }
+}
+
+function run(step: AptStep): Promise<CommandResult> {
+  if (verbose) console.error(`+ ${step.command.join(" ")}`);
+  return runCommand(step.command, { terminal: verbose || (step.interactive ?? false) });
+}
+
+function explain(reason: string, result: CommandResult): string {
+  const output = tail(result);
+  return output.trim() === "" ? reason : `${reason}:\n${output}`;
+}
+
+function tail({ stdout, stderr }: CommandResult): string {
+  const lines = `${stdout}${stderr}`.trimEnd().split("\n").slice(-TAIL_LINES);
+  return lines.map((line) => `  ${line}`).join("\n");
+}
+
+if (import.meta.main) {
+  try {
+    await ensureAdapter();
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    console.error(`${error.message}\n\n${adapterRemedy(Deno.build.os)}`);
+    Deno.exit(1);
+  }
+}
