@@ -11,7 +11,7 @@ export interface ForwardResult {
 }
 
 /** One way to compute attention. */
-export interface AttentionForwardOp {
+export interface ForwardOp {
   /** What it is called in errors, profiles and choices. */
   readonly name: string;
   /** Why it cannot take these inputs; none if it can. */
@@ -32,9 +32,9 @@ export interface AttentionForwardOp {
 export function chooseForwardOp(
   caller: string,
   inputs: AttentionInputs,
-  ops: readonly AttentionForwardOp[],
-  forced?: AttentionForwardOp,
-): AttentionForwardOp {
+  ops: readonly ForwardOp[],
+  forced?: ForwardOp,
+): ForwardOp {
   const refusals: string[] = [];
   for (const op of forced ? [forced] : ops) {
     const reasons = op.notSupportedReasons(inputs);

@@ -77,9 +77,11 @@ export const NO_MASK: AttentionBias = new NoMask();
  * ```
  */
 export class LowerTriangularMask extends AttentionBias {
+  /** Keys up to the row's own number. */
   override readonly keyRangeWgsl =
     "fn key_range(row: u32) -> vec2u { return vec2u(0u, min(row + 1u, params.keys)); }\n";
 
+  /** Keys up to the query's own number. */
   override keyRange(query: number, _queries: number, keys: number): KeyRange {
     return [0, Math.min(query + 1, keys)];
   }

@@ -1,18 +1,14 @@
 /** The public functions: check the arguments, choose an op, run it. */
 import type { Tensor } from "../gpu/tensor/tensor.ts";
-import { type AttentionForwardOp, chooseForwardOp, type ForwardResult } from "./dispatch.ts";
+import { chooseForwardOp, type ForwardResult } from "./dispatch.ts";
 import { attentionInputs, type AttentionOptions } from "./inputs.ts";
-import { FlashForwardOp } from "./ops/flash.ts";
-import { MathForwardOp } from "./ops/math.ts";
+import { type AttentionForwardOp, FORWARD_OPS, forwardOpBehind } from "./ops/mod.ts";
 
 /** Options of {@linkcode memoryEfficientAttention} and its kin. */
 export interface MemoryEfficientAttentionOptions extends AttentionOptions {
   /** The op to use, whatever the others could do; by default the first that supports the inputs. */
   op?: AttentionForwardOp | undefined;
 }
-
-/** All forward ops, in the order in which they are tried. */
-export const ALL_FORWARD_OPS: readonly AttentionForwardOp[] = [FlashForwardOp, MathForwardOp];
 
 /**
  * Exact attention, `softmax(scale · Q Kᵀ + bias) V`, whose memory grows with the length of the sequence
@@ -102,5 +98,6 @@ function run(
   lse: boolean,
 ): ForwardResult {
   const inputs = attentionInputs(name, query, key, value, options);
-  return chooseForwardOp(name, inputs, ALL_FORWARD_OPS, options.op).forward(inputs, { lse });
+  const forced = options.op && forwardOpBehind(name, options.op);
+  return chooseForwardOp(name, inputs, FORWARD_OPS, forced).forward(inputs, { lse });
 }

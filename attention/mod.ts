@@ -6,16 +6,18 @@
  *
  * @module
  */
-export type { AttentionForwardOp, ForwardResult } from "./dispatch.ts";
-export type { AttentionInputs, AttentionOptions, AttentionSizes } from "./inputs.ts";
+export type { AttentionOptions } from "./inputs.ts";
 export { AttentionBias, type KeyRange, LowerTriangularMask } from "./masks.ts";
 export {
-  ALL_FORWARD_OPS,
   type AttentionWithLse,
   memoryEfficientAttention,
   memoryEfficientAttentionForward,
   memoryEfficientAttentionForwardRequiresGrad,
   type MemoryEfficientAttentionOptions,
 } from "./memory_efficient_attention.ts";
-export { FlashForwardOp } from "./ops/flash.ts";
-export { MathForwardOp } from "./ops/math.ts";
+export {
+  ALL_FORWARD_OPS,
+  type AttentionForwardOp,
+  FlashForwardOp,
+  MathForwardOp,
+} from "./ops/mod.ts";

@@ -116,7 +116,7 @@ export class Device {
   ): Tensor {
     const [from, to] = end === undefined ? [0, start] : [start, end];
     const count = Math.max(0, Math.ceil((to - from) / step));
-    if (!Number.isFinite(count)) {
+    if (!Number.isFinite((to - from) / step)) {
       throw new RangeError(
         `Cannot make a range from ${from} to ${to} in steps of ${step}: expected finite numbers ` +
           `and a step other than 0`,

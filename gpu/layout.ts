@@ -139,18 +139,20 @@ export function squeezeLayout(layout: Layout, axis?: number): Layout {
 
 /** Repeats axes of size 1 (and adds leading axes) by a stride of 0, without a copy. */
 export function expandLayout(layout: Layout, shape: readonly number[]): Layout {
+  const fail = (): never => {
+    throw new RangeError(
+      `Cannot expand shape ${formatShape(layout.shape)} to ${formatShape(shape)}: ` +
+        `only axes of size 1 and new leading axes can grow`,
+    );
+  };
   const lead = shape.length - layout.shape.length;
+  if (lead < 0) fail();
   const sizes: number[] = [];
   const strides: number[] = [];
   for (let axis = 0; axis < shape.length; axis++) {
     const have = layout.shape[axis - lead] ?? 1;
     const want = shape[axis] === -1 && axis >= lead ? have : shape[axis]!;
-    if (lead < 0 || (have !== want && have !== 1) || want < 0) {
-      throw new RangeError(
-        `Cannot expand shape ${formatShape(layout.shape)} to ${formatShape(shape)}: ` +
-          `only axes of size 1 and new leading axes can grow`,
-      );
-    }
+    if ((have !== want && have !== 1) || want < 0) fail();
     sizes.push(want);
     strides.push(have === want && axis >= lead ? layout.strides[axis - lead]! : 0);
   }

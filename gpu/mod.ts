@@ -19,4 +19,5 @@ export type { MemoryStats } from "./runtime/memory.ts";
 export type { KernelTime } from "./runtime/profiler.ts";
 export type { DeviceOptions } from "./runtime/request.ts";
 export { cat, stack } from "./tensor/join.ts";
+export { TensorBase } from "./tensor/base.ts";
 export { type ReduceOptions, Tensor } from "./tensor/tensor.ts";

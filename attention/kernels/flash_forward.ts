@@ -138,19 +138,25 @@ fn main(
   let end_key = key_range(last_row).y;
   for (var tile_key = begin_key; tile_key < end_key; tile_key += TILE) {
     // Stage keys and values; what lies past the end is zero and hidden.
-    for (var i = thread; i < TILE * K_PARTS * LANES; i += THREADS) {
+    /* unroll */ for (var turn = 0u; turn < KEY_TURNS; turn++) {
+      let i = turn * THREADS + thread;
       let key = tile_key + i / (K_PARTS * LANES);
       let part = i % (K_PARTS * LANES);
-      var staged = vec4f();
-      if (key < end_key) { staged = load_key(key_origin + key * params.key_row, part); }
-      key_tile[i / (K_PARTS * LANES)][part / LANES][part % LANES] = staged;
+      if (KEYS_FILL_TURNS || i < TILE * K_PARTS * LANES) {
+        var staged = vec4f();
+        if (key < end_key) { staged = load_key(key_origin + key * params.key_row, part); }
+        key_tile[i / (K_PARTS * LANES)][part / LANES][part % LANES] = staged;
+      }
     }
-    for (var i = thread; i < TILE * V_PARTS * LANES; i += THREADS) {
+    /* unroll */ for (var turn = 0u; turn < VALUE_TURNS; turn++) {
+      let i = turn * THREADS + thread;
       let key = tile_key + i / (V_PARTS * LANES);
       let part = i % (V_PARTS * LANES);
-      var staged = vec4f();
-      if (key < end_key) { staged = load_value(value_origin + key * params.value_row, part); }
-      value_tile[i / (V_PARTS * LANES)][part / LANES][part % LANES] = staged;
+      if (VALUES_FILL_TURNS || i < TILE * V_PARTS * LANES) {
+        var staged = vec4f();
+        if (key < end_key) { staged = load_value(value_origin + key * params.value_row, part); }
+        value_tile[i / (V_PARTS * LANES)][part / LANES][part % LANES] = staged;
+      }
     }
     workgroupBarrier();
 
@@ -338,6 +344,8 @@ function buildKernel(config: FlashForwardConfig): Kernel {
     TILE: tile,
     TILE_VECS: tile / 4,
     BIAS_TURNS: Math.ceil(tile / lanes),
+    KEY_TURNS: Math.ceil(tile * kParts * lanes / threads),
+    VALUE_TURNS: Math.ceil(tile * vParts * lanes / threads),
     K_PARTS: kParts,
     V_PARTS: vParts,
     BLOCK_ROWS: flashForwardBlockRows(config),
@@ -347,6 +355,8 @@ function buildKernel(config: FlashForwardConfig): Kernel {
   const source = [
     FLASH_FORWARD_PARAMS.wgsl,
     ...Object.entries(constants).map(([name, value]) => `const ${name} = ${value}u;\n`),
+    `const KEYS_FILL_TURNS = ${tile * kParts * lanes % threads === 0};\n`,
+    `const VALUES_FILL_TURNS = ${tile * vParts * lanes % threads === 0};\n`,
     `const TO_LOG2 = ${hasBias ? Math.LOG2E : "1.0"};\n`,
     `const TO_NATURAL = ${hasBias ? "1.0" : Math.LN2};\n`,
     declareRows("query", 0, headDim, kParts * lanes, aligned.query),

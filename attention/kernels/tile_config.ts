@@ -11,12 +11,12 @@ export type Tiles = Pick<FlashForwardConfig, "lanes" | "rows" | "threads" | "til
  */
 export function chooseTiles(headDim: number, valueDim: number, subgroupSize: number): Tiles {
   const dim = Math.max(headDim, valueDim);
-  if (subgroupSize < 4) return { lanes: 1, rows: 1, threads: 64, tile: 4 };
+  if (subgroupSize < 4) return { lanes: 1, rows: 1, threads: 128, tile: dim <= 128 ? 8 : 4 };
   if (subgroupSize < 16) {
     const lanes = Math.min(8, subgroupSize);
     const vecs = Math.max(1, dim / 4 / lanes);
     return { lanes, rows: vecs <= 2 ? 8 : vecs <= 4 ? 4 : 2, threads: 64, tile: 4 };
   }
-  if (dim <= 64) return { lanes: 2, rows: 2, threads: 128, tile: 8 };
-  return { lanes: dim <= 128 ? 4 : 8, rows: 3, threads: 128, tile: 4 };
+  if (dim <= 128) return { lanes: 2, rows: 2, threads: 128, tile: 8 };
+  return { lanes: 8, rows: 4, threads: 128, tile: 4 };
 }

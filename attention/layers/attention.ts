@@ -4,10 +4,9 @@ import { tidy } from "../../gpu/lifetime.ts";
 import { freshSeed } from "../../gpu/random/philox.ts";
 import { formatShape } from "../../gpu/shape.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
-import type { AttentionForwardOp } from "../dispatch.ts";
 import type { AttentionBias } from "../masks.ts";
 import { memoryEfficientAttention } from "../memory_efficient_attention.ts";
-import { MathForwardOp } from "../ops/math.ts";
+import { type AttentionForwardOp, MathForwardOp } from "../ops/mod.ts";
 import { assertProbability, Dropout } from "./dropout.ts";
 import { Linear } from "./linear.ts";
 import { assertLastAxis, assertSize, Module } from "./module.ts";
@@ -128,6 +127,7 @@ export class Attention extends Module {
     });
   }
 
+  /** The layers within. */
   protected override children(): Record<string, Module> {
     return { qkv: this.qkv, proj: this.proj, projDrop: this.projDrop };
   }

@@ -30,10 +30,12 @@ export class LayerNorm extends Module {
     return x.layerNorm({ weight: this.weight, bias: this.bias, epsilon: this.epsilon });
   }
 
+  /** The layer's own weights. */
   protected override weights(): Record<string, Tensor> {
     return { weight: this.weight, bias: this.bias };
   }
 
+  /** Replaces one of them. */
   protected override setWeight(name: string, tensor: Tensor): void {
     if (name === "weight") this.weight = tensor;
     else this.bias = tensor;

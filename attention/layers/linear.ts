@@ -69,10 +69,12 @@ export class Linear extends Module {
     return out.reshape([...x.shape.slice(0, -1), this.weight.shape[0]!]);
   }
 
+  /** The layer's own weights. */
   protected override weights(): Record<string, Tensor> {
     return this.bias ? { weight: this.weight, bias: this.bias } : { weight: this.weight };
   }
 
+  /** Replaces one of them. */
   protected override setWeight(name: string, tensor: Tensor): void {
     if (name === "weight") this.weight = tensor;
     else this.bias = tensor;

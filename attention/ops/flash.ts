@@ -1,8 +1,8 @@
-/** The op that keeps no scores: {@linkcode FlashForwardOp}. */
+/** The op that keeps no scores: {@linkcode flashForward}. */
 import { allocate, type DeviceArray } from "../../gpu/array.ts";
 import { ceilDiv, numel } from "../../gpu/shape.ts";
 import { type Tensor, tensorFrom } from "../../gpu/tensor/tensor.ts";
-import type { AttentionForwardOp, ForwardResult } from "../dispatch.ts";
+import type { ForwardOp, ForwardResult } from "../dispatch.ts";
 import type { AttentionInputs } from "../inputs.ts";
 import {
   FLASH_FORWARD_PARAMS,
@@ -22,7 +22,7 @@ const MAX_HEAD_DIM = 256;
  * "FlashAttention" (2022). f32; any lengths; head dims up to 256; all masks and biases.
  * Memory O(B Mq H Kv) for the result, nothing else.
  */
-export const FlashForwardOp: AttentionForwardOp = {
+export const flashForward: ForwardOp = {
   name: "flashF",
 
   notSupportedReasons({ sizes: { K, Kv }, p }: AttentionInputs): string[] {

@@ -1,11 +1,11 @@
-/** The readable baseline, which keeps all scores: {@linkcode MathForwardOp}. */
+/** The readable baseline, which keeps all scores: {@linkcode mathForward}. */
 import type { DeviceArray } from "../../gpu/array.ts";
 import { matmul } from "../../gpu/ops/matmul.ts";
 import { formatShape, numel } from "../../gpu/shape.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import { arrayOf } from "../../gpu/tensor/base.ts";
 import { type Tensor, tensorFrom } from "../../gpu/tensor/tensor.ts";
-import type { AttentionForwardOp, ForwardResult } from "../dispatch.ts";
+import type { ForwardOp, ForwardResult } from "../dispatch.ts";
 import { type AttentionInputs, headsFirst } from "../inputs.ts";
 import { NO_MASK } from "../masks.ts";
 
@@ -13,7 +13,7 @@ import { NO_MASK } from "../masks.ts";
  * Attention by the formula, one tensor operation after the other: scores, bias, softmax, product.
  * Takes O(B H Mq Mkv) memory, two to three score matrices at once; the other ops are compared with it.
  */
-export const MathForwardOp: AttentionForwardOp = {
+export const mathForward: ForwardOp = {
   name: "mathF",
 
   notSupportedReasons({ sizes, runtime, p }: AttentionInputs): string[] {

@@ -4,10 +4,11 @@ import { promote, type SupportedDType } from "../dtype.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { copy, map, type MapOperand } from "./map.ts";
 
-/** Functions of one float operand; integers and booleans become f32 first. */
+/** Functions of one float operand but NaN; integers and booleans become f32 first. */
 const FLOAT_UNARY = {
   exp: "exp(a)",
-  log: "log(a)",
+  // Some drivers give finite numbers at 0 and below; a quotient and a root do not.
+  log: "select(select(log(a), -1.0 / abs(a), a == 0.0), sqrt(a), a < 0.0)",
   sqrt: "sqrt(a)",
   rsqrt: "inverseSqrt(a)",
   sin: "sin(a)",
@@ -33,10 +34,25 @@ const BINARY = {
   minimum: "min(a, b)",
 } as const;
 
+/**
+ * WGSL's pow() is undefined below 0, where whole powers are what people use, and drivers compute it by
+ * logarithms, which fail at 0.
+ */
+const POWER = /* wgsl */ `
+fn power(a: f32, b: f32) -> f32 {
+  if (b == 0.0 || a == 1.0) { return 1.0; }
+  if (is_nan(a) || is_nan(b)) { return a + b; }
+  if (a == 0.0) { return select(0.0, 1.0 / abs(a), b < 0.0); }
+  if (a < 0.0 && b != floor(b)) { return sqrt(a); } // NaN, for which WGSL has no literal.
+  let magnitude = pow(abs(a), b);
+  return select(magnitude, -magnitude, a < 0.0 && abs(b % 2.0) == 1.0);
+}
+`;
+
 /** Comparisons of two operands; the result is bool. */
 const COMPARISON = {
   eq: "select(0u, 1u, a == b)",
-  ne: "select(0u, 1u, a != b)",
+  ne: "select(1u, 0u, a == b)", // Drivers take a != b for false if one is NaN.
   lt: "select(0u, 1u, a < b)",
   le: "select(0u, 1u, a <= b)",
   gt: "select(0u, 1u, a > b)",
@@ -52,7 +68,8 @@ export type BinaryName = keyof typeof BINARY | keyof typeof COMPARISON | "div" |
 /** Applies a function of one operand. */
 export function unary(runtime: Runtime, name: UnaryName, a: DeviceArray): DeviceArray {
   if (name in FLOAT_UNARY) {
-    const expression = FLOAT_UNARY[name as keyof typeof FLOAT_UNARY];
+    // Some drivers turn NaN into a number in these functions.
+    const expression = `select(${FLOAT_UNARY[name as keyof typeof FLOAT_UNARY]}, a, is_nan(a))`;
     return map(runtime, { name, compute: "f32", output: "f32", expression }, [a]);
   }
   assertNumeric(a.dtype, name);
@@ -61,7 +78,8 @@ export function unary(runtime: Runtime, name: UnaryName, a: DeviceArray): Device
   }
   const keepsValue = a.dtype === "u32" && (name === "abs" || name === "relu");
   if (keepsValue) return copy(runtime, a);
-  const expression = UNARY[name as keyof typeof UNARY];
+  let expression: string = UNARY[name as keyof typeof UNARY];
+  if (a.dtype === "f32") expression = `select(${expression}, a, is_nan(a))`;
   return map(runtime, { name, compute: a.dtype, output: a.dtype, expression }, [a]);
 }
 
@@ -74,11 +92,10 @@ export function binary(
 ): DeviceArray {
   const common = commonType(a, b, name);
   if (name === "div" || name === "pow") {
-    // pow() of WGSL is undefined below 0; whole powers of negative numbers are what people use.
-    const expression = name === "div"
-      ? "a / b"
-      : "select(pow(abs(a), b), -pow(abs(a), b), a < 0.0 && abs(b % 2.0) == 1.0)";
-    return map(runtime, { name, compute: "f32", output: "f32", expression }, [a, b]);
+    const fn = name === "div"
+      ? { expression: "a / b" }
+      : { expression: "power(a, b)", helpers: POWER };
+    return map(runtime, { name, compute: "f32", output: "f32", ...fn }, [a, b]);
   }
   if (name in COMPARISON) {
     const expression = COMPARISON[name as keyof typeof COMPARISON];

@@ -29,6 +29,8 @@ export interface MapFunction {
   readonly output: SupportedDType;
   /** WGSL expression of `a`, `b`, `c`, the operands in order. */
   readonly expression: string;
+  /** WGSL functions that the expression calls. */
+  readonly helpers?: string;
 }
 
 /** An operand: an array, or one number for all elements. */
@@ -131,7 +133,7 @@ export function fill(
 }
 
 function castFunction(from: SupportedDType, to: SupportedDType): MapFunction {
-  const expression = to === "bool" ? "select(0u, 1u, a != 0)" : `${encodingOf(to).wgsl}(a)`;
+  const expression = to === "bool" ? "select(1u, 0u, a == 0)" : `${encodingOf(to).wgsl}(a)`;
   return { name: from === to ? "copy" : `cast_${to}`, compute: from, output: to, expression };
 }
 
@@ -140,7 +142,7 @@ function scalarBits(value: number, dtype: SupportedDType): number {
     case "f32":
       return new Uint32Array(new Float32Array([value]).buffer)[0]!;
     case "bool":
-      return value ? 1 : 0;
+      return value !== 0 ? 1 : 0;
     default:
       return value >>> 0;
   }
@@ -193,6 +195,7 @@ function buildMapKernel(
     ...loads.map(({ declaration }) => declaration),
     `@group(0) @binding(${binding}) var<storage, read_write> out: array<u32>;\n`,
     `fn pack(v: ${result}, e: u32) -> u32 { return ${pack}; }\n`,
+    fn.helpers ?? "",
     `fn element(index: u32) -> ${result} {\n`,
     ...loads.map(({ value }, i) => `  let ${NAMES[i]} = ${value};\n`),
     `  return ${fn.expression};\n}\n`,

@@ -9,7 +9,7 @@ import { type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
 import { paramStruct } from "../runtime/params.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatShape, numel } from "../shape.ts";
-import { declareOperand, declareWalk, padAxes } from "./accessors.ts";
+import { declareOperand, declareWalk, IS_NAN, padAxes } from "./accessors.ts";
 
 const THREADS = 64;
 
@@ -80,7 +80,8 @@ fn main(
 
   var sum = 0.0;
   for (var i = thread; i < params.length; i += THREADS) {
-    sum += exp(load_a(source + i * params.a_step) - highest);
+    let below = load_a(source + i * params.a_step) - highest;
+    sum += select(exp(below), below, is_nan(below)); // Some drivers have exp(NaN) = inf.
   }
   sum = sum_over_workgroup(sum, thread);
 
@@ -88,7 +89,7 @@ fn main(
   let is_empty = sum == 0.0;
   if (LOG_SUM_EXP) {
     // -inf is written by its bits: WGSL has no literal for it.
-    let bits = bitcast<u32>(highest + log(sum));
+    let bits = bitcast<u32>(highest + select(log(sum), sum, is_nan(sum)));
     if (thread == 0u) { out[target_position] = select(bits, 0xff800000u, is_empty); }
     return;
   }
@@ -260,6 +261,7 @@ function softmaxKernel(rank: number, logSumExp: boolean): Kernel {
       declareWalk("out", "row_shape", rank),
       declareOutput(1),
       COMMON,
+      IS_NAN,
       WORKGROUP_INDEX,
       SOFTMAX,
     ].join(""),

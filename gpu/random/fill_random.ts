@@ -63,18 +63,20 @@ const NORMAL_KERNEL: Kernel = {
 
 /** Uniform in [0, 1), f32. */
 export function rand(runtime: Runtime, shape: readonly number[], seed: number): DeviceArray {
+  const key = seedKey(seed);
   const out = allocate(runtime, shape, "f32");
-  dispatch(runtime, UNIFORM_KERNEL, [out.storage], numel(shape), seed);
+  dispatch(runtime, UNIFORM_KERNEL, [out.storage], numel(shape), key);
   return out;
 }
 
 /** Standard normal, f32. */
 export function randn(runtime: Runtime, shape: readonly number[], seed: number): DeviceArray {
+  const key = seedKey(seed);
   const out = allocate(runtime, shape, "f32");
   const table = quantileTable();
   const quantiles = runtime.memory.acquire(table.byteLength, "the table of normal quantiles");
   runtime.upload(quantiles, new Uint8Array(table.buffer));
-  dispatch(runtime, NORMAL_KERNEL, [quantiles, out.storage], numel(shape), seed);
+  dispatch(runtime, NORMAL_KERNEL, [quantiles, out.storage], numel(shape), key);
   quantiles.release();
   return out;
 }
@@ -84,9 +86,8 @@ function dispatch(
   kernel: Kernel,
   storages: readonly Storage[],
   elements: number,
-  seed: number,
+  [seed_low, seed_high]: readonly [number, number],
 ): void {
-  const [seed_low, seed_high] = seedKey(seed);
   runtime.kernels.dispatch(kernel, {
     storages,
     params: PARAMS.pack({ elements, seed_low, seed_high }),

@@ -1,4 +1,5 @@
 /** From WGSL to work on the queue: compiles each kernel once and dispatches it. */
+import { BUFFER_USAGE, STAGE_COMPUTE } from "./flags.ts";
 import { ShaderCompileError } from "../errors.ts";
 import { splitGrid } from "../shape.ts";
 import type { FaultLog } from "./faults.ts";
@@ -46,24 +47,30 @@ export class KernelCache {
   readonly #memory: MemoryPool;
   readonly #faults: FaultLog;
   readonly #profiler: Profiler;
+  readonly #maxWorkgroups: number;
   readonly #subgroupDirective: string;
   readonly #pipelines = new Map<string, GPUComputePipeline>();
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
   readonly #params = new Map<string, { buffer: GPUBuffer; group: GPUBindGroup }>();
   readonly #paramsLayout: GPUBindGroupLayout;
 
-  /** @param subgroupDirective The `enable` line that this runtime wants before subgroup operations. */
+  /**
+   * @param maxWorkgroups Workgroups along one dimension of a dispatch.
+   * @param subgroupDirective The `enable` line that this runtime wants before subgroup operations.
+   */
   constructor(
     gpu: GPUDevice,
     memory: MemoryPool,
     faults: FaultLog,
     profiler: Profiler,
+    maxWorkgroups: number,
     subgroupDirective: string,
   ) {
     this.#gpu = gpu;
     this.#memory = memory;
     this.#faults = faults;
     this.#profiler = profiler;
+    this.#maxWorkgroups = maxWorkgroups;
     this.#subgroupDirective = subgroupDirective;
     this.#paramsLayout = this.#bindGroupLayout("params", ["uniform"]);
   }
@@ -75,7 +82,7 @@ export class KernelCache {
       if (access === "read") this.#faults.assertSound(storages[i]!.written);
     }
     if (workgroups === 0) return;
-    const grid = splitGrid(workgroups, this.#gpu.limits.maxComputeWorkgroupsPerDimension);
+    const grid = splitGrid(workgroups, this.#maxWorkgroups);
     const pipeline = this.#pipeline(kernel);
     const group = this.#gpu.createBindGroup({
       label: kernel.label,
@@ -129,7 +136,7 @@ export class KernelCache {
         label: key,
         entries: types.map((type, binding) => ({
           binding,
-          visibility: GPUShaderStage.COMPUTE,
+          visibility: STAGE_COMPUTE,
           buffer: { type },
         })),
       });
@@ -150,7 +157,7 @@ export class KernelCache {
         this.#params.delete(oldest);
         this.#memory.destroyBuffer(buffer);
       }
-      const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+      const usage = BUFFER_USAGE.UNIFORM | BUFFER_USAGE.COPY_DST;
       const buffer = this.#memory.createBuffer(params.byteLength, usage);
       this.#gpu.queue.writeBuffer(buffer, 0, params);
       const group = this.#gpu.createBindGroup({

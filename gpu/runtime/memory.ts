@@ -4,6 +4,8 @@
  * size, because making a buffer costs far more than reusing one. Reuse is safe at once: the queue runs
  * in order, so whoever writes next comes after whoever read last.
  */
+import { BUFFER_USAGE } from "./flags.ts";
+import type { DeviceLimits } from "./info.ts";
 
 /** What `device.memory()` gives. All sizes are bytes of GPU buffers as allocated. */
 export interface MemoryStats {
@@ -52,6 +54,7 @@ const GRANULE = 16;
 /** Makes, counts, keeps and destroys the buffers of one device. */
 export class MemoryPool {
   readonly #gpu: GPUDevice;
+  readonly #limits: DeviceLimits;
   /** Idle buffers by size. Insertion order is age: the least recently used size goes first. */
   readonly #idle = new Map<number, GPUBuffer[]>();
   readonly #idleLimit: number;
@@ -65,16 +68,18 @@ export class MemoryPool {
 
   /**
    * @param gpu The device to allocate on.
+   * @param limits The limits to keep.
    * @param idleLimit How many bytes of idle buffers to keep for reuse.
    */
-  constructor(gpu: GPUDevice, idleLimit: number) {
+  constructor(gpu: GPUDevice, limits: DeviceLimits, idleLimit: number) {
     this.#gpu = gpu;
+    this.#limits = limits;
     this.#idleLimit = idleLimit;
   }
 
   /** Throws if no buffer of so many bytes can be bound to a kernel on this device. */
   assertFits(bytes: number, what: string): void {
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.#gpu.limits;
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.#limits;
     const [limit, name] = maxStorageBufferBindingSize <= maxBufferSize
       ? [maxStorageBufferBindingSize, "maxStorageBufferBindingSize"]
       : [maxBufferSize, "maxBufferSize"];
@@ -94,7 +99,7 @@ export class MemoryPool {
     if (!buffer) {
       buffer = this.createBuffer(
         size,
-        GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+        BUFFER_USAGE.STORAGE | BUFFER_USAGE.COPY_SRC | BUFFER_USAGE.COPY_DST,
       );
     }
     this.#buffers++;
@@ -115,7 +120,7 @@ export class MemoryPool {
   }
 
   /** A buffer outside the pool (staging, parameters); it counts as reserved. */
-  createBuffer(size: number, usage: GPUBufferUsageFlags): GPUBuffer {
+  createBuffer(size: number, usage: number): GPUBuffer {
     this.#reservedBytes += size;
     return this.#gpu.createBuffer({ size, usage });
   }

@@ -1,4 +1,5 @@
 /** Times each dispatch on the GPU by timestamp queries, while a profile is being taken. */
+import { BUFFER_USAGE } from "./flags.ts";
 import type { MemoryPool } from "./memory.ts";
 
 /** Time that one kernel took within a profile. */
@@ -78,7 +79,7 @@ export class Profiler {
     this.#labels = undefined;
     if (!this.#querySet || labels.length === 0) return [];
     const bytes = labels.length * 16;
-    const usage = GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC;
+    const usage = BUFFER_USAGE.QUERY_RESOLVE | BUFFER_USAGE.COPY_SRC;
     const buffer = this.#memory.createBuffer(bytes, usage);
     try {
       const encoder = this.#gpu.createCommandEncoder({ label: "resolve timestamps" });

@@ -4,6 +4,7 @@
  * `queue.submit([])` polls as well, so there we ask for the mapping without awaiting it, submit nothing
  * until the mapped range can be had, and reach about 0.1 ms.
  */
+import { BUFFER_USAGE, MAP_READ } from "./flags.ts";
 import type { FaultLog } from "./faults.ts";
 import type { MemoryPool } from "./memory.ts";
 
@@ -90,13 +91,13 @@ export class Readback {
   }
 
   async #mapOrdinarily(staging: Staging): Promise<void> {
-    await staging.buffer.mapAsync(GPUMapMode.READ);
+    await staging.buffer.mapAsync(MAP_READ);
     staging.mappedBefore = true;
   }
 
   async #mapByPolling(staging: Staging, copyOut: (range: ArrayBuffer) => void): Promise<void> {
     let failure: unknown;
-    staging.buffer.mapAsync(GPUMapMode.READ).catch((error) => {
+    staging.buffer.mapAsync(MAP_READ).catch((error) => {
       failure = error ?? new Error("buffer mapping failed");
     });
     const start = performance.now();
@@ -121,7 +122,7 @@ export class Readback {
   #take(size: number): Staging {
     const free = this.#free.get(size)?.pop();
     if (free) return free;
-    const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    const usage = BUFFER_USAGE.MAP_READ | BUFFER_USAGE.COPY_DST;
     return { buffer: this.#memory.createBuffer(size, usage), mappedBefore: false };
   }
 

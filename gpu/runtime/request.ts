@@ -13,6 +13,8 @@ export interface DeviceOptions {
   forceFallbackAdapter?: boolean;
   /** Limits lower than the adapter's, to test how code does on smaller devices. Default: none. */
   limits?: Partial<DeviceLimits>;
+  /** Whether kernels may use subgroups; `false` to test how they do without. Default `true`. */
+  subgroups?: boolean;
   /** Bytes of unused buffers to keep for reuse. Default 512 MiB. */
   poolBytes?: number;
 }
@@ -39,7 +41,7 @@ export async function requestRuntime(options: DeviceOptions): Promise<Runtime> {
     runtime: runtimeName(),
     f16: gpu.features.has("shader-f16"),
     timestamps: gpu.features.has("timestamp-query"),
-    limits: readLimits(gpu.limits),
+    limits: lowered(readLimits(gpu.limits), options.limits ?? {}),
     subgroupSize: 0,
   };
   const runtime = new Runtime(gpu, info, {
@@ -68,7 +70,8 @@ async function requestGpu(
 ): Promise<{ gpu: GPUDevice; adapter: GPUAdapter }> {
   let failure = "navigator.gpu.requestAdapter() found no adapter";
   // Deno's adapters do not list subgroups, yet grant them; so ask, and do without where refused.
-  for (const extra of [["subgroups"], []] as GPUFeatureName[][]) {
+  const extras: GPUFeatureName[][] = options.subgroups ?? true ? [["subgroups"], []] : [[]];
+  for (const extra of extras) {
     const adapter = await gpuApi.requestAdapter({
       powerPreference: options.powerPreference ?? "high-performance",
       forceFallbackAdapter: options.forceFallbackAdapter ?? false,
@@ -76,7 +79,7 @@ async function requestGpu(
     if (!adapter) break;
     const requiredLimits: Record<string, number> = {};
     for (const name of RAISED_LIMITS) {
-      requiredLimits[name] = options.limits?.[name] ?? adapter.limits[name];
+      requiredLimits[name] = adapter.limits[name];
     }
     // A workgroup in one dimension may then be as large as a workgroup may be at all.
     requiredLimits.maxComputeWorkgroupSizeX = adapter.limits.maxComputeWorkgroupSizeX;
@@ -91,6 +94,14 @@ async function requestGpu(
     }
   }
   throw new GpuUnavailableError(`No GPU is available: ${failure}.\n${remedy()}`);
+}
+
+/** WebGPU grants no limits below its own defaults, so lower ones are ours alone to keep. */
+function lowered(granted: DeviceLimits, wanted: Partial<DeviceLimits>): DeviceLimits {
+  const entries = RAISED_LIMITS.map((name) =>
+    [name, Math.min(granted[name], wanted[name] ?? Infinity)] as const
+  );
+  return Object.fromEntries(entries) as Record<keyof DeviceLimits, number>;
 }
 
 /** Deno's compiler refuses `enable subgroups;`, browsers demand it. */

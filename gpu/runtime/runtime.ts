@@ -39,7 +39,7 @@ export class Runtime {
   constructor(gpu: GPUDevice, info: DeviceInfo, options: RuntimeOptions) {
     this.gpu = gpu;
     this.info = info;
-    this.memory = new MemoryPool(gpu, options.poolBytes);
+    this.memory = new MemoryPool(gpu, info.limits, options.poolBytes);
     this.faults = new FaultLog(gpu, () => `Adapter: ${info.adapter}; ${formatStats(this.memory)}`);
     this.profiler = new Profiler(gpu, this.memory);
     this.kernels = new KernelCache(
@@ -47,6 +47,7 @@ export class Runtime {
       this.memory,
       this.faults,
       this.profiler,
+      info.limits.maxComputeWorkgroupsPerDimension,
       options.subgroupDirective,
     );
     this.readback = new Readback(gpu, this.memory, this.faults);

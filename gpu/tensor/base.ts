@@ -41,6 +41,8 @@ export abstract class TensorBase {
   static {
     arrayOf = (tensor) => {
       tensor.#assertUsable();
+      // Before an operation allocates its result, which nobody would release.
+      tensor.#runtime.faults.assertSound(tensor.#array.storage.written);
       return tensor.#array;
     };
   }
@@ -104,17 +106,18 @@ export abstract class TensorBase {
    * The elements in row-major order, read back from the GPU; waits for all work before.
    *
    * @returns `Float32Array` for f32, `Int32Array` for i32, `Uint32Array` for u32, `Uint8Array` (0 or 1)
-   * for bool.
+   * for bool. TypeScript takes it for a `Float32Array` unless told otherwise, as in
+   * `data<Int32Array<ArrayBuffer>>()`.
    * @throws {GpuOutOfMemoryError} and its siblings, if work that was to compute the elements failed.
    */
-  async data(): Promise<TensorData> {
+  async data<T extends TensorData = Float32Array<ArrayBuffer>>(): Promise<T> {
     this.#assertUsable();
-    return await this.#read(this.#array);
+    return await this.#read(this.#array) as T;
   }
 
   /** The elements as nested arrays of numbers (or booleans), one level an axis. */
   async toArray(): Promise<NestedArray> {
-    return nest(await this.data(), this.shape, this.dtype === "bool");
+    return nest(await this.data<TensorData>(), this.shape, this.dtype === "bool");
   }
 
   /** The one element of a tensor that has one. */

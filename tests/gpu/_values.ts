@@ -1,0 +1,70 @@
+/** Inputs and plain models that the tests of tensors share. */
+import type { NestedArray, Tensor } from "@denoformers/attention";
+
+/** An array on the host: the model that tensors are compared with. */
+export interface HostArray {
+  readonly shape: readonly number[];
+  /** The elements in row-major order. */
+  readonly data: readonly number[];
+}
+
+/** Numbers in [low, high) that a float holds exactly, from a linear congruential generator. */
+export function randomValues(count: number, seed: number, low = -1, high = 1): Float32Array {
+  let state = Math.imul(seed + 1, 0x9e3779b1) >>> 0;
+  return Float32Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return low + (high - low) * (state / 2 ** 32);
+  });
+}
+
+/** The product of all sizes. */
+export function numel(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** Every index of an array of this shape, in row-major order. */
+export function indices(shape: readonly number[]): number[][] {
+  return shape.reduce<number[][]>(
+    (heads, size) => heads.flatMap((head) => Array.from({ length: size }, (_, i) => [...head, i])),
+    [[]],
+  );
+}
+
+/** The row-major place of an index. */
+export function placeOf(index: readonly number[], shape: readonly number[]): number {
+  return index.reduce((place, i, axis) => place * shape[axis]! + i, 0);
+}
+
+/** An array whose element at each index is what a function says. */
+export function hostArray(shape: readonly number[], at: (index: number[]) => number): HostArray {
+  return { shape, data: indices(shape).map(at) };
+}
+
+/** The element at an index; axes of size 1 and missing leading axes broadcast. */
+export function broadcastAt({ shape, data }: HostArray, index: readonly number[]): number {
+  const own = index.slice(index.length - shape.length).map((i, axis) => shape[axis] === 1 ? 0 : i);
+  return data[placeOf(own, shape)]!;
+}
+
+/** Nested arrays of the elements. */
+export function nested({ shape, data }: HostArray): NestedArray {
+  const level = (axis: number, start: number): NestedArray => {
+    if (axis === shape.length) return data[start]!;
+    const step = numel(shape.slice(axis + 1));
+    return Array.from({ length: shape[axis]! }, (_, i) => level(axis + 1, start + i * step));
+  };
+  return level(0, 0);
+}
+
+/** Shape and elements of a tensor, for `assertAllClose`. */
+export async function read(tensor: Tensor): Promise<{ shape: readonly number[]; data: number[] }> {
+  return { shape: tensor.shape, data: [...await tensor.data()] };
+}
+
+/** All subsets of the axes of a tensor. */
+export function axisSubsets(rank: number): number[][] {
+  return Array.from(
+    { length: 2 ** rank },
+    (_, bits) => Array.from({ length: rank }, (_, axis) => axis).filter((axis) => bits >> axis & 1),
+  );
+}
