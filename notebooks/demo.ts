@@ -73,7 +73,7 @@ class StatusLine {
   /** A longer text would wrap, and the next could not replace all of it. */
   #width(): number {
     try {
-      return Deno.consoleSize().columns;
+      return Deno.consoleSize().columns || 80; // Some terminals say 0.
     } catch {
       return 80;
     }

@@ -88,7 +88,6 @@ var<workgroup> value_tile: array<array<array<vec4f, LANES>, V_PARTS>, TILE>;
 // A score that no row sees. Far below any real one, yet finite in either unit: WGSL promises nothing
 // about infinities.
 const HIDDEN = -2.3e38;
-const LOWEST_SCORE = -2.2e38;
 const LN_2 = 0.6931471805599453;
 
 @compute @workgroup_size(THREADS)
@@ -188,9 +187,7 @@ fn main(
         }
         /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
           let all = sum_over_lanes(b[v]);
-          let sum = s[r][v] + all;
-          let bounded = select(sum, vec4f(LOWEST_SCORE), sum < vec4f(LOWEST_SCORE));
-          s[r][v] = select(bounded, vec4f(HIDDEN), all == vec4f(HIDDEN));
+          s[r][v] = select(s[r][v] + all, vec4f(HIDDEN), all == vec4f(HIDDEN));
         }
       }
     }
@@ -277,13 +274,16 @@ const HAS_BIAS = false;
 fn bias_origin_of(batch: u32, group: u32, head: u32) -> u32 { return 0u; }
 fn load_bias(row_bias: u32, key: u32) -> f32 { return 0.0; }
 `,
-  // -inf hides, whatever the score; it is told by its bits. No other bias makes a score HIDDEN.
+  // -inf hides. Any other bias below LOWEST counts as LOWEST, so that no visible score is HIDDEN. Both
+  // are told by the bits, which grow as a negative float falls: compilers turn a comparison of floats
+  // into a maximum, and that would drop a NaN.
   added: /* wgsl */ `
 const HAS_BIAS = true;
+const LOWEST = -2.2e38;
 fn load_bias(row_bias: u32, key: u32) -> f32 {
   let bits = bias[row_bias + key * params.bias_key];
-  let value = bitcast<f32>(bits);
-  return select(select(value, LOWEST_SCORE, value < LOWEST_SCORE), HIDDEN, bits == 0xff800000u);
+  let is_low = bits > bitcast<u32>(LOWEST) && bits < 0xff800000u;
+  return select(select(bitcast<f32>(bits), LOWEST, is_low), HIDDEN, bits == 0xff800000u);
 }
 `,
   bool: /* wgsl */ `

@@ -58,18 +58,22 @@ export interface LayerResult {
   readonly layer: Comparison;
 }
 
-/** Raw attention over a longer sequence. */
-export interface LongResult {
-  /** Its sizes. */
+/** Sizes that are smaller on devices that are slow or have low limits. */
+export interface Reducible {
+  /** The sizes. */
   readonly shape: AttentionShape;
+  /** What they are on other devices; null if the same. */
+  readonly reducedFrom: AttentionShape | null;
+}
+
+/** Raw attention over a longer sequence. */
+export interface LongResult extends Reducible {
   /** Times and memory. */
   readonly attention: Comparison;
 }
 
 /** How much memory a still larger input takes. */
-export interface MemoryResult {
-  /** Its sizes. */
-  readonly shape: AttentionShape;
+export interface MemoryResult extends Reducible {
   /** Bytes of query, key and value. */
   readonly inputBytes: number;
   /** Bytes of the result. */
@@ -169,18 +173,18 @@ async function measureLayer(
 
 async function measureLong(
   device: Device,
-  shape: AttentionShape,
+  { shape, reducedFrom }: Reducible,
   progress: Progress,
 ): Promise<LongResult> {
   const inputs = randomInputs(device, shape);
   const attention = await compareAttention(device, inputs, progress);
   for (const input of inputs) input.dispose();
-  return { shape, attention };
+  return { shape, reducedFrom, attention };
 }
 
 async function measureMemory(
   device: Device,
-  shape: AttentionShape,
+  { shape, reducedFrom }: Reducible,
   progress: Progress,
 ): Promise<MemoryResult> {
   const { batch, tokens, heads, headDim } = shape;
@@ -197,6 +201,7 @@ async function measureMemory(
   for (const input of inputs) input.dispose();
   return {
     shape,
+    reducedFrom,
     inputBytes: 3 * tensorBytes,
     outputBytes: tensorBytes,
     peakBytes: peakBytes - before,
@@ -205,24 +210,25 @@ async function measureMemory(
   };
 }
 
-/** 4,096 tokens, or as many as the formula can take too, and as a slow adapter computes soon. */
-function longShape(info: DeviceInfo, { shape, attention }: LayerResult): AttentionShape {
+/** 2 heads of 4,096 tokens; less where the formula cannot take that, or where it takes too long. */
+function longShape(info: DeviceInfo, { shape, attention }: LayerResult): Reducible {
   const full = { batch: 1, tokens: 4096, heads: 2, headDim: 64 };
   const speed = work(shape) / attention.memoryEfficient.medianMs;
-  const single = { ...full, heads: 1 };
-  let long = work(full) / speed > LONG_MS || !mathFits(info, full) ? single : full;
-  while (!mathFits(info, long)) long = { ...long, tokens: long.tokens / 2 };
-  return long;
+  const isSlow = work(full) / speed > LONG_MS;
+  let fitting = isSlow || !mathFits(info, full) ? { ...full, heads: 1 } : full;
+  while (!mathFits(info, fitting)) fitting = { ...fitting, tokens: fitting.tokens / 2 };
+  return { shape: fitting, reducedFrom: fitting === full ? null : full };
 }
 
 /** 8 heads of 4,096 tokens; fewer tokens where that would take too long. */
-function memoryShape({ shape, attention }: LongResult): AttentionShape {
+function memoryShape({ shape, attention }: LongResult): Reducible {
+  const full = { batch: 1, tokens: 4096, heads: 8, headDim: 64 };
   const speed = work(shape) / attention.memoryEfficient.medianMs;
-  let large = { batch: 1, tokens: 4096, heads: 8, headDim: 64 };
-  while (work(large) / speed > MEMORY_MS && large.tokens > 1024) {
-    large = { ...large, tokens: large.tokens / 2 };
+  let quick = full;
+  while (work(quick) / speed > MEMORY_MS && quick.tokens > 1024) {
+    quick = { ...quick, tokens: quick.tokens / 2 };
   }
-  return large;
+  return { shape: quick, reducedFrom: quick === full ? null : full };
 }
 
 /** Two products of all queries with all keys, a multiplication and an addition each. */

@@ -80,9 +80,10 @@ function describeLayer(
   ];
 }
 
-function describeLong({ shape, attention }: LongResult, clock: string): string[] {
+function describeLong({ shape, attention, reducedFrom }: LongResult, clock: string): string[] {
   return [
     `Attention alone: query, key, value ${formatShape(shape)} (batch, tokens, heads, head dim)`,
+    ...reduction(reducedFrom),
     HEADER,
     ...attentionRows(attention, clock),
     ...endRows(attention),
@@ -94,6 +95,7 @@ function describeMemory(memory: MemoryResult): string[] {
   const inputsAndOutput = inputBytes + outputBytes;
   const lines = [
     `Memory at ${formatShape(shape)}`,
+    ...reduction(memory.reducedFrom),
     `  memory-efficient  peak ${formatBytes(peakBytes)} = inputs ${formatBytes(inputBytes)} + ` +
     `output ${formatBytes(outputBytes)} + ${formatBytes(peakBytes - inputsAndOutput)}`,
     `  math              would take ${formatBytes(scoresBytes)} more, for scores and weights` +
@@ -101,6 +103,13 @@ function describeMemory(memory: MemoryResult): string[] {
   ];
   if (mathRefused !== null) lines.push(`    ${mathRefused}`);
   return lines;
+}
+
+/** Why sizes are not those of other devices, where they are not. */
+function reduction(from: AttentionShape | null): string[] {
+  return from
+    ? [`  (smaller than ${formatShape(from)}: this device is slow or does not fit it)`]
+    : [];
 }
 
 /** Time and memory of attention without projections. */

@@ -137,6 +137,11 @@ for (const op of [FlashForwardOp, MathForwardOp]) {
       const tail = (await out.data()).slice(20 * K);
       assertEquals(tail.every((x) => Number.isNaN(x)), true, "seen NaN must show");
     }
+    const holes = causal.materialize([M, M]).fill(NaN, M + 1, M + 2);
+    using withHole = device.tensor(holes, { shape: [M, M] });
+    using out = memoryEfficientAttention(q, clean, clean, { attnBias: withHole, op });
+    const [row0, row1] = [(await out.data())[0]!, (await out.data())[K]!];
+    assertEquals([Number.isNaN(row0), Number.isNaN(row1)], [false, true], "a NaN bias must show");
   });
 }
 
