@@ -51,6 +51,10 @@ fn walk(index: u32, rank: u32, shape: array<vec4u, 2>, strides: array<vec4u, 2>)
   return position;
 }
 
+fn reduced_at(index: u32) -> u32 {
+  return walk(index, REDUCED_RANK, params.reduced_shape, params.reduced_strides);
+}
+
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -65,10 +69,9 @@ fn main(
 
   // Extremes start from an element, so that no finite bound takes the place of an infinity.
   var value = Value();
-  if (IS_EXTREME) { value = Value(load_a(origin + walk(begin, REDUCED_RANK, params.reduced_shape, params.reduced_strides))); }
+  if (IS_EXTREME) { value = Value(load_a(origin + reduced_at(begin))); }
   for (var i = begin + thread; i < end; i += THREADS) {
-    let position = origin + walk(i, REDUCED_RANK, params.reduced_shape, params.reduced_strides);
-    value = join(value, Value(load_a(position)));
+    value = join(value, Value(load_a(origin + reduced_at(i))));
   }
   partial[thread] = value;
   for (var half = THREADS / 2u; half > 0u; half /= 2u) {

@@ -20,6 +20,10 @@ const PARAMS = paramStruct({
   a_step: "u32",
   out_offset: "u32",
   out_step: "u32",
+  weight_offset: "u32",
+  weight_step: "u32",
+  bias_offset: "u32",
+  bias_step: "u32",
   epsilon: "f32",
   row_shape: "axes",
   a_strides: "axes",
@@ -136,7 +140,7 @@ fn main(
 export function softmax(runtime: Runtime, a: DeviceArray, axis: number): DeviceArray {
   assertFloat(a, "softmax");
   const out = allocate(runtime, a.layout.shape, "f32");
-  dispatchRows(runtime, softmaxKernel(rowRank(a, axis, out), false), [a, out], axis, 0);
+  dispatchRows(runtime, softmaxKernel(rowRank(a, axis, out), false), a, out, axis);
   return out;
 }
 
@@ -144,7 +148,7 @@ export function softmax(runtime: Runtime, a: DeviceArray, axis: number): DeviceA
 export function logSumExp(runtime: Runtime, a: DeviceArray, axis: number): DeviceArray {
   assertFloat(a, "logSumExp");
   const out = allocate(runtime, a.layout.shape.with(axis, 1), "f32");
-  dispatchRows(runtime, softmaxKernel(rowRank(a, axis, out), true), [a, out], axis, 0);
+  dispatchRows(runtime, softmaxKernel(rowRank(a, axis, out), true), a, out, axis);
   return out;
 }
 
@@ -173,17 +177,15 @@ export function layerNorm(
     }
   }
   const out = allocate(runtime, a.layout.shape, "f32");
-  const kernel = layerNormKernel(rowRank(a, axis, out), strideOf(weight), strideOf(bias));
-  const affine = [weight, bias].filter((array) => array !== undefined);
-  dispatchRows(runtime, kernel, [a, ...affine, out], axis, epsilon);
+  const kernel = layerNormKernel(rowRank(a, axis, out), !!weight, !!bias);
+  dispatchRows(runtime, kernel, a, out, axis, { weight, bias }, epsilon);
   return out;
 }
 
-/** The stride and offset of a vector are few in practice, so they are compile-time constants. */
-type VectorAt = { stride: number; offset: number } | undefined;
-
-function strideOf(vector: DeviceArray | undefined): VectorAt {
-  return vector && { stride: vector.layout.strides[0]!, offset: vector.layout.offset };
+/** The vectors of a layer normalisation. */
+interface Affine {
+  readonly weight?: DeviceArray | undefined;
+  readonly bias?: DeviceArray | undefined;
 }
 
 function rowAxes(a: DeviceArray, axis: number, out: DeviceArray) {
@@ -198,21 +200,22 @@ function rowRank(a: DeviceArray, axis: number, out: DeviceArray): number {
   return rowAxes(a, axis, out).shape.length;
 }
 
-/** Binds the first array as the source and the last as the target. */
 function dispatchRows(
   runtime: Runtime,
   kernel: Kernel,
-  arrays: readonly DeviceArray[],
+  a: DeviceArray,
+  out: DeviceArray,
   axis: number,
-  epsilon: number,
+  { weight, bias }: Affine = {},
+  epsilon = 0,
 ): void {
-  const a = arrays[0]!;
-  const out = arrays.at(-1)!;
   if (numel(out.layout.shape) === 0) return;
   const { shape, strides } = rowAxes(a, axis, out);
   const rows = numel(shape);
   runtime.kernels.dispatch(kernel, {
-    storages: arrays.map((array) => array.storage),
+    storages: [a, weight, bias, out]
+      .filter((array) => array !== undefined)
+      .map((array) => array.storage),
     params: PARAMS.pack({
       rows,
       length: a.layout.shape[axis]!,
@@ -220,6 +223,10 @@ function dispatchRows(
       a_step: a.layout.strides[axis]!,
       out_offset: 0,
       out_step: out.layout.strides[axis]!,
+      weight_offset: weight?.layout.offset ?? 0,
+      weight_step: weight?.layout.strides[0] ?? 0,
+      bias_offset: bias?.layout.offset ?? 0,
+      bias_step: bias?.layout.strides[0] ?? 0,
       epsilon,
       row_shape: padAxes(shape, 1),
       a_strides: padAxes(strides[0]!, 0),
@@ -268,21 +275,21 @@ function softmaxKernel(rank: number, logSumExp: boolean): Kernel {
   }));
 }
 
-function layerNormKernel(rank: number, weight: VectorAt, bias: VectorAt): Kernel {
-  return memoize(`layer_norm ${rank} ${JSON.stringify([weight, bias])}`, () => {
+function layerNormKernel(rank: number, hasWeight: boolean, hasBias: boolean): Kernel {
+  return memoize(`layer_norm ${rank} ${hasWeight} ${hasBias}`, () => {
     let binding = 1;
-    const vector = (name: string, at: VectorAt, absent: string) =>
-      at
-        ? declareOperand(name, binding++, "f32") +
-          `fn ${name}_at(i: u32) -> f32 { return load_${name}(${at.offset}u + i * ${at.stride}u); }\n`
-        : `fn ${name}_at(i: u32) -> f32 { return ${absent}; }\n`;
+    const vector = (name: string, isThere: boolean, absent: string) => {
+      const value = `load_${name}(params.${name}_offset + i * params.${name}_step)`;
+      const declaration = isThere ? declareOperand(name, binding++, "f32") : "";
+      return `${declaration}fn ${name}_at(i: u32) -> f32 { return ${isThere ? value : absent}; }\n`;
+    };
     const source = [
       PARAMS.wgsl,
       declareOperand("a", 0, "f32"),
       declareWalk("a", "row_shape", rank),
       declareWalk("out", "row_shape", rank),
-      vector("weight", weight, "1.0"),
-      vector("bias", bias, "0.0"),
+      vector("weight", hasWeight, "1.0"),
+      vector("bias", hasBias, "0.0"),
       declareOutput(binding),
       COMMON,
       WORKGROUP_INDEX,

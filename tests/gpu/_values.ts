@@ -68,3 +68,28 @@ export function axisSubsets(rank: number): number[][] {
     (_, bits) => Array.from({ length: rank }, (_, axis) => axis).filter((axis) => bits >> axis & 1),
   );
 }
+
+/** The product of `[..., m, k]` and `[..., k, n]` in 64-bit floats, and the same of absolute values. */
+export function naiveMatmul(
+  a: HostArray,
+  b: HostArray,
+  lead: readonly number[],
+): { product: HostArray; magnitudes: number[] } {
+  const [m, k] = a.shape.slice(-2) as [number, number];
+  const n = b.shape.at(-1)!;
+  const magnitudes: number[] = [];
+  const product = hostArray([...lead, m, n], (index) => {
+    const batch = index.slice(0, -2);
+    const [row, column] = index.slice(-2) as [number, number];
+    let sum = 0;
+    let magnitude = 0;
+    for (let i = 0; i < k; i++) {
+      const term = broadcastAt(a, [...batch, row, i]) * broadcastAt(b, [...batch, i, column]);
+      sum += term;
+      magnitude += Math.abs(term);
+    }
+    magnitudes.push(magnitude);
+    return sum;
+  });
+  return { product, magnitudes };
+}
