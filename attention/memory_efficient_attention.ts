@@ -42,7 +42,9 @@ export interface MemoryEfficientAttentionOptions extends AttentionOptions {
  * } from "@denoformers/attention";
  *
  * using device = await requestDevice();
- * const [q, k, v] = [1, 2, 3].map((seed) => device.randn([2, 128, 8, 64], { seed }));
+ * const q = device.randn([2, 128, 8, 64], { seed: 1 });
+ * const k = device.randn([2, 128, 8, 64], { seed: 2 });
+ * const v = device.randn([2, 128, 8, 64], { seed: 3 });
  * const out = memoryEfficientAttention(q, k, v, { attnBias: new LowerTriangularMask() });
  * console.log(out.shape); // [2, 128, 8, 64]
  * ```

@@ -1,6 +1,6 @@
 /** The low-level tensor: a storage, an element type and a layout. Operations take and return these. */
 import { contiguousLayout, isContiguous, type Layout } from "./layout.ts";
-import { elementsPerWord, encodingOf, type SupportedDType } from "./dtype.ts";
+import { elementsPerWord, type SupportedDType } from "./dtype.ts";
 import { formatShape, numel } from "./shape.ts";
 import type { Storage } from "./runtime/memory.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -44,9 +44,4 @@ export function isDense({ layout }: DeviceArray): boolean {
 /** The same elements under another layout. */
 export function withLayout(array: DeviceArray, layout: Layout): DeviceArray {
   return { ...array, layout };
-}
-
-/** The bytes of one element. */
-export function elementBytes(dtype: SupportedDType): number {
-  return encodingOf(dtype).bytes;
 }

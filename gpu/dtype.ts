@@ -6,12 +6,6 @@ export type DType = "f32" | "f16" | "bf16" | "i32" | "u32" | "bool";
 /** The element types tensors can have today. */
 export type SupportedDType = Exclude<DType, "f16" | "bf16">;
 
-/** What `data()` gives for each element type; booleans come as 0 and 1. */
-export type TypedArrayOf<D extends DType> = D extends "i32" ? Int32Array<ArrayBuffer>
-  : D extends "u32" ? Uint32Array<ArrayBuffer>
-  : D extends "bool" ? Uint8Array<ArrayBuffer>
-  : Float32Array<ArrayBuffer>;
-
 /** Any of the arrays that `data()` may give. */
 export type TensorData =
   | Float32Array<ArrayBuffer>

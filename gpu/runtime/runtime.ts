@@ -4,6 +4,7 @@
  */
 import type { DeviceInfo } from "./info.ts";
 import { FaultLog } from "./faults.ts";
+import { BUFFER_USAGE } from "./flags.ts";
 import { KernelCache } from "./kernels.ts";
 import { MemoryPool, type MemoryStats, type Storage } from "./memory.ts";
 import { Profiler } from "./profiler.ts";
@@ -33,7 +34,7 @@ export class Runtime {
   readonly kernels: KernelCache;
   /** The way back to the host. */
   readonly readback: Readback;
-  #fence: Storage | undefined;
+  #fence: GPUBuffer | undefined;
 
   /** Joins the parts. */
   constructor(gpu: GPUDevice, info: DeviceInfo, options: RuntimeOptions) {
@@ -73,8 +74,8 @@ export class Runtime {
   async sync(): Promise<void> {
     this.faults.assertAlive();
     // Reading any buffer waits for all work, and is faster in Deno than onSubmittedWorkDone().
-    this.#fence ??= this.memory.acquire(4, "a fence");
-    await this.readback.read(this.#fence.buffer, 4);
+    this.#fence ??= this.memory.createBuffer(4, BUFFER_USAGE.COPY_SRC);
+    await this.readback.read(this.#fence, 4);
   }
 
   /** Destroys idle buffers. */

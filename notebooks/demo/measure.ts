@@ -3,6 +3,7 @@ import {
   Attention,
   type Device,
   type DeviceInfo,
+  GpuOutOfMemoryError,
   LayerNorm,
   MathForwardOp,
   memoryEfficientAttention,
@@ -152,18 +153,20 @@ async function measureLayer(
 
   const shape = { batch, tokens, heads, headDim: dim / heads };
   let attention: Comparison;
+  let refused: string | null;
   {
     // [B, N, 3C] seen as [B, N, 3, H, K]: three views, nothing is copied.
     using packed = layer.qkv.forward(input);
     using split = packed.reshape([batch, tokens, 3, heads, dim / heads]);
     const [q, k, v] = split.unbind(2) as [Tensor, Tensor, Tensor];
     attention = await compareAttention(device, [q, k, v], progress);
+    refused = mathRefusal([q, k, v]);
     for (const view of [q, k, v]) view.dispose();
   }
   const { comparison, out } = await compare(
     device,
     () => layer.forward(input),
-    () => mathLayer.forward(input),
+    refused ?? (() => mathLayer.forward(input)),
     (which) => progress(`The whole layer, ${which}`),
   );
   const output = await out.format();
@@ -197,7 +200,7 @@ async function measureMemory(
   using _out = memoryEfficientAttention(...inputs);
   await device.sync();
   const { peakBytes } = device.memory();
-  const mathRefused = mathFits(device.info, shape) ? null : mathRefusal(inputs);
+  const mathRefused = mathRefusal(inputs);
   for (const input of inputs) input.dispose();
   return {
     shape,
@@ -266,36 +269,41 @@ async function compareAttention(
   const { comparison, out } = await compare(
     device,
     () => memoryEfficientAttention(...inputs),
-    () => memoryEfficientAttention(...inputs, { op: MathForwardOp }),
+    mathRefusal(inputs) ?? (() => memoryEfficientAttention(...inputs, { op: MathForwardOp })),
     (which) => progress(`${describe(inputs[0])}, ${which}`),
   );
   out.dispose();
   return comparison;
 }
 
-/** Measures both; the caller disposes the memory-efficient result. */
+/**
+ * Measures both; the caller disposes the memory-efficient result.
+ *
+ * @param math The other function, or why it cannot run.
+ */
 async function compare(
   device: Device,
   memoryEfficient: () => Tensor,
-  math: () => Tensor,
+  math: (() => Tensor) | string,
   progress: Progress,
 ): Promise<{ comparison: Comparison; out: Tensor }> {
   progress("memory-efficient");
-  const ours = await measure(device, memoryEfficient);
+  const { out, measurement } = await measure(device, memoryEfficient);
   const result = (theirs: Comparison["math"], maxAbsDifference: number | null) => ({
-    comparison: { memoryEfficient: ours.measurement, math: theirs, maxAbsDifference },
-    out: ours.out,
+    out,
+    comparison: { memoryEfficient: measurement, math: theirs, maxAbsDifference },
   });
+  if (typeof math === "string") return result({ refused: math }, null);
   progress("math");
-  let theirs: Measured;
+  let other: Measured;
   try {
-    theirs = await measure(device, math);
+    other = await measure(device, math);
   } catch (error) {
-    if (error instanceof RangeError) return result({ refused: firstReason(error) }, null);
+    if (error instanceof GpuOutOfMemoryError) return result({ refused: error.message }, null);
     throw error;
   }
-  using expected = theirs.out;
-  return result(theirs.measurement, await largestDifference(ours.out, expected));
+  using expected = other.out;
+  return result(other.measurement, await largestDifference(out, expected));
 }
 
 interface Measured {
@@ -337,7 +345,12 @@ async function time(device: Device, fn: () => Tensor): Promise<Timed> {
   const start = performance.now();
   const { result, milliseconds } = await device.profile(async () => {
     const out = fn();
-    await device.sync();
+    try {
+      await device.sync();
+    } catch (error) {
+      out.dispose();
+      throw error;
+    }
     return { out, wallMs: performance.now() - start };
   });
   return { ...result, gpuMs: milliseconds };
@@ -354,21 +367,9 @@ async function largestDifference(a: Tensor, b: Tensor): Promise<number> {
   return largest;
 }
 
-/** Why the formula refuses inputs that do not fit. */
-function mathRefusal(inputs: Inputs): string {
-  try {
-    using _out = memoryEfficientAttention(...inputs, { op: MathForwardOp });
-  } catch (error) {
-    if (error instanceof RangeError) return firstReason(error);
-    throw error;
-  }
-  return "it runs after all";
-}
-
-/** The first reason that the message lists, or the message itself. */
-function firstReason({ message }: RangeError): string {
-  const reason = /is not supported because:\n(.*)/.exec(message)?.[1];
-  return (reason ?? message).trim();
+/** The first reason why the formula cannot take the inputs; null if it can. */
+function mathRefusal(inputs: Inputs): string | null {
+  return MathForwardOp.notSupportedReasons(...inputs)[0] ?? null;
 }
 
 function median(values: readonly number[]): number {

@@ -1,6 +1,12 @@
 import { assert, assertEquals, assertLess, assertStringIncludes, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import type { Comparison, DemoResult, Measurement } from "../../notebooks/demo/measure.ts";
+import { requestDevice } from "@denoformers/attention";
+import {
+  type Comparison,
+  type DemoResult,
+  measureDemo,
+  type Measurement,
+} from "../../notebooks/demo/measure.ts";
 import { parseOptions, USAGE, UsageError } from "../../notebooks/demo/options.ts";
 import { formatReport } from "../../notebooks/demo/report.ts";
 
@@ -193,11 +199,11 @@ Memory at [1, 2048, 8, 64]
   });
 });
 
-async function runDemo(...args: string[]) {
+async function runDemo(args: string[], env: Record<string, string> = {}) {
   const program = decodeURIComponent(new URL("../../notebooks/demo.ts", import.meta.url).pathname);
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--quiet", program, ...args],
-    env: { NO_COLOR: "1" },
+    env: { ...env, NO_COLOR: "1" },
   }).output();
   const decoder = new TextDecoder();
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
@@ -206,7 +212,7 @@ async function runDemo(...args: string[]) {
 describe("demo.ts", () => {
   it("computes the same in both ways, with less memory in one", async () => {
     const sizes = ["--tokens", "16", "--dim", "32", "--heads", "2", "--batch", "1"];
-    const { code, stdout, stderr } = await runDemo(...sizes, "--json");
+    const { code, stdout, stderr } = await runDemo([...sizes, "--json"]);
     assertEquals(code, 0, stderr);
     const result: DemoResult = JSON.parse(stdout);
     assertEquals(result.layer.shape, { batch: 1, tokens: 16, heads: 2, headDim: 16 });
@@ -223,18 +229,42 @@ describe("demo.ts", () => {
   });
 
   it("prints usage: on request, and with exit code 2 for what it does not know", async () => {
-    assertEquals(await runDemo("--help"), { code: 0, stdout: USAGE, stderr: "" });
-    const { code, stdout, stderr } = await runDemo("--bogus");
+    assertEquals(await runDemo(["--help"]), { code: 0, stdout: USAGE, stderr: "" });
+    const { code, stdout, stderr } = await runDemo(["--bogus"]);
     assertEquals([code, stdout], [2, ""]);
     assertStringIncludes(stderr, "--bogus");
     assertStringIncludes(stderr, USAGE);
   });
 
   it("prints an error without a stack if the input does not fit, with exit code 1", async () => {
-    const { code, stdout, stderr } = await runDemo("--tokens", "99999999");
+    const { code, stdout, stderr } = await runDemo(["--tokens", "99999999"]);
     assertEquals([code, stdout], [1, ""]);
     assertStringIncludes(stderr, "Cannot allocate");
     assert(!stderr.includes("    at "), stderr);
+  });
+
+  it("says what to install if there is no adapter, with exit code 1", async () => {
+    // A graphics interface of another system, where no adapter can be found.
+    const backend = Deno.build.os === "windows" ? "metal" : "dx12";
+    const { code, stdout, stderr } = await runDemo([], { DENO_WEBGPU_BACKEND: backend });
+    assertEquals([code, stdout], [1, ""]);
+    assertStringIncludes(stderr, "No GPU is available");
+    assert(!stderr.includes("    at "), stderr);
+  });
+});
+
+describe("measureDemo()", () => {
+  it("computes memory-efficient attention where the formula does not fit", async () => {
+    using device = await requestDevice({ limits: { maxStorageBufferBindingSize: 2 ** 17 } });
+    const options = parseOptions(["--batch=1", "--tokens=256", "--dim=8", "--heads=1"]);
+    const steps: string[] = [];
+    const result = await measureDemo(device, options, (step) => steps.push(step));
+    for (const { math, maxAbsDifference } of comparisons(result)) {
+      assert("refused" in math);
+      assertStringIncludes(math.refused, "maxStorageBufferBindingSize");
+      assertEquals(maxAbsDifference, null);
+    }
+    assertEquals(steps.at(-1), "The whole layer, memory-efficient");
   });
 });
 

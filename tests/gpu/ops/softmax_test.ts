@@ -1,0 +1,137 @@
+import { assertAllClose } from "@denoformers/attention/testing";
+import { assertEquals, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { assertNoLeak, nanPadded, sharedDevice } from "../../_device.ts";
+import { type HostArray, hostArray, indices, placeOf, randomValues, read } from "../_values.ts";
+
+const device = await sharedDevice();
+
+/** exp and the sum are each off by some 10^-6 relative at most; see `elementwise_test.ts`. */
+const TOLERANCE = { atol: 1e-6, rtol: 5e-6 };
+
+function naiveRows(
+  host: HostArray,
+  axis: number,
+): { softmax: HostArray; logSumExp: HostArray } {
+  const row = (index: readonly number[]) =>
+    Array.from(
+      { length: host.shape[axis]! },
+      (_, i) => host.data[placeOf(index.with(axis, i), host.shape)]!,
+    );
+  const sum = (values: number[]) => values.reduce((total, x) => total + Math.exp(x), 0);
+  const softmax = hostArray(host.shape, (index) => {
+    return Math.exp(row(index)[index[axis]!]!) / sum(row(index));
+  });
+  const kept = host.shape.with(axis, 1);
+  const logSumExp = {
+    shape: host.shape.toSpliced(axis, 1),
+    data: indices(kept).map((index) => Math.log(sum(row(index)))),
+  };
+  return { softmax, logSumExp };
+}
+
+describe("Tensor.softmax() and logSumExp()", () => {
+  it("agree with the formula along any axis of dense and padded tensors", async () => {
+    await assertNoLeak(device, async () => {
+      for (const shape of [[5], [1, 1], [3, 4, 7], [2, 3, 1, 65], [4, 129]]) {
+        const host: HostArray = {
+          shape,
+          data: [...randomValues(shape.reduce((a, b) => a * b), 9, -4, 4)],
+        };
+        using dense = device.tensor(new Float32Array(host.data), { shape });
+        using padded = nanPadded(device, host.data, shape);
+        for (let axis = 0; axis < shape.length; axis++) {
+          const expected = naiveRows(host, axis);
+          for (const x of [dense, padded]) {
+            using softmax = x.softmax(axis);
+            assertAllClose(await read(softmax), expected.softmax, TOLERANCE);
+            using lse = x.logSumExp(axis - shape.length);
+            assertAllClose(await read(lse), expected.logSumExp, TOLERANCE);
+          }
+        }
+      }
+    });
+  });
+
+  it("work along the last axis by default, and can keep it", async () => {
+    using x = device.tensor([[0, 0], [0, Math.log(3)]]);
+    using softmax = x.softmax();
+    assertAllClose(await softmax.data(), [0.5, 0.5, 0.25, 0.75], TOLERANCE);
+    using kept = x.logSumExp(-1, { keepDim: true });
+    assertEquals(kept.shape, [2, 1]);
+    assertAllClose(await kept.data(), [Math.log(2), Math.log(4)], TOLERANCE);
+  });
+
+  it("give 0 and -Infinity for rows of -Infinity, and ignore single ones", async () => {
+    using x = device.tensor([[-Infinity, -Infinity, -Infinity], [-Infinity, 0, 0]]);
+    using softmax = x.softmax();
+    assertAllClose(await softmax.data(), [0, 0, 0, 0, 0.5, 0.5], TOLERANCE);
+    using lse = x.logSumExp();
+    assertAllClose(await lse.data(), [-Infinity, Math.log(2)], TOLERANCE);
+  });
+
+  it("do not overflow, at the largest floats either", async () => {
+    using x = device.tensor([[1e4, 1e4], [-1e4, -1e4 - 1], [3e38, -3e38], [-3e38, -3.4e38]]);
+    using softmax = x.softmax();
+    const share = 1 / (1 + Math.exp(-1));
+    assertAllClose(await softmax.data(), [0.5, 0.5, share, 1 - share, 1, 0, 1, 0], TOLERANCE);
+    using lse = x.logSumExp();
+    assertAllClose(
+      await lse.data(),
+      [1e4 + Math.log(2), -1e4 + Math.log(1 + Math.exp(-1)), 3e38, -3e38],
+      { atol: 0, rtol: 1e-6 },
+    );
+  });
+
+  it("are uniform for constant rows, of any length", async () => {
+    for (const length of [1, 63, 64, 65, 1000]) {
+      using x = device.full([2, length], 17);
+      using softmax = x.softmax();
+      assertAllClose(
+        await softmax.data(),
+        new Float32Array(2 * length).fill(1 / length),
+        TOLERANCE,
+      );
+    }
+  });
+
+  it("give NaN for all of a row that holds NaN, and for no other", async () => {
+    using x = device.tensor([[NaN, 1, 2], [0, 0, 0], [1, 2, NaN]]);
+    using softmax = x.softmax();
+    const third = 1 / 3;
+    assertAllClose(await softmax.data(), [NaN, NaN, NaN, third, third, third, NaN, NaN, NaN], {
+      ...TOLERANCE,
+      equalNan: true,
+    });
+    using lse = x.logSumExp();
+    assertAllClose(await lse.data(), [NaN, Math.log(3), NaN], { ...TOLERANCE, equalNan: true });
+  });
+
+  it("take empty tensors and rows", async () => {
+    using x = device.zeros([2, 0]);
+    using softmax = x.softmax();
+    assertEquals([softmax.shape, (await softmax.data()).length], [[2, 0], 0]);
+    using lse = x.logSumExp();
+    assertEquals(await lse.data(), new Float32Array([-Infinity, -Infinity]));
+    using none = x.logSumExp(0);
+    assertEquals(none.shape, [0]);
+  });
+
+  it("have more rows than one dimension has workgroups", async () => {
+    const rows = 66_000;
+    using x = device.tensor(Float32Array.from({ length: rows }, (_, i) => i % 100), {
+      shape: [rows, 1],
+    });
+    using lse = x.logSumExp();
+    const wrong = [...await lse.data()].findIndex((value, i) => value !== i % 100);
+    assertEquals(wrong, -1);
+  });
+
+  it("throw for other dtypes and wrong axes", () => {
+    using i = device.tensor(new Int32Array([1]));
+    assertThrows(() => i.softmax(), TypeError, "Cannot softmax: dtype is i32, expected f32");
+    assertThrows(() => i.logSumExp(), TypeError, "Cannot logSumExp: dtype is i32, expected f32");
+    using x = device.zeros([2]);
+    assertThrows(() => x.softmax(1), RangeError, "Cannot softmax: axis 1 is out of range");
+  });
+});
