@@ -53,6 +53,24 @@ fn at_${name}(index: u32) -> u32 {
 `;
 }
 
+/**
+ * `walk(index, rank, shape, strides)`: the same for axes that are named at the call, counted from their
+ * origin.
+ */
+export const WALK = /* wgsl */ `
+fn walk(index: u32, rank: u32, shape: array<vec4u, 2>, strides: array<vec4u, 2>) -> u32 {
+  var rest = index;
+  var position = 0u;
+  for (var i = rank; i > 0u; i--) {
+    let axis = i - 1u;
+    let size = shape[axis / 4u][axis % 4u];
+    position += (rest % size) * strides[axis / 4u][axis % 4u];
+    rest /= size;
+  }
+  return position;
+}
+`;
+
 /** Sizes or strides as a uniform field holds them, filled up to the fixed number of axes. */
 export function padAxes(values: readonly number[], fill: number): number[] {
   return [...values, ...new Array<number>(MAX_RANK - values.length).fill(fill)];

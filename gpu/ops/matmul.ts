@@ -11,7 +11,7 @@ import { paramStruct } from "../runtime/params.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { unroll } from "../runtime/unroll.ts";
 import { broadcastShapes, ceilDiv, formatShape, numel } from "../shape.ts";
-import { padAxes } from "./accessors.ts";
+import { padAxes, WALK } from "./accessors.ts";
 import { fill } from "./map.ts";
 
 const TILE = 64;
@@ -42,18 +42,6 @@ const BODY = /* wgsl */ `
 var<workgroup> a_tile: array<array<vec4f, TILE / 4u>, DEPTH>;
 var<workgroup> b_tile: array<array<vec4f, TILE / 4u>, DEPTH>;
 
-fn batch_origin(batch: u32, strides: array<vec4u, 2>) -> u32 {
-  var rest = batch;
-  var position = 0u;
-  for (var i = BATCH_RANK; i > 0u; i--) {
-    let axis = i - 1u;
-    let size = params.batch_shape[axis / 4u][axis % 4u];
-    position += (rest % size) * strides[axis / 4u][axis % 4u];
-    rest /= size;
-  }
-  return position;
-}
-
 fn a_at(origin: u32, row: u32, k: u32) -> f32 {
   if (row >= params.m || k >= params.k) { return 0.0; }
   return a[origin + row * params.a_row + k * params.a_step];
@@ -74,8 +62,8 @@ fn main(
   let column_origin = (job % params.column_tiles) * TILE;
   let row_origin = (job / params.column_tiles % params.row_tiles) * TILE;
   let batch = job / params.column_tiles / params.row_tiles;
-  let a_origin = params.a_offset + batch_origin(batch, params.a_strides);
-  let b_origin = params.b_offset + batch_origin(batch, params.b_strides);
+  let a_origin = params.a_offset + walk(batch, BATCH_RANK, params.batch_shape, params.a_strides);
+  let b_origin = params.b_offset + walk(batch, BATCH_RANK, params.batch_shape, params.b_strides);
   let row_part = thread / 8u;
   let column_part = thread % 8u;
 
@@ -241,6 +229,7 @@ function matmulKernel(
       "fn multiply(a: f32, b: vec4f) -> vec4f { return ",
       zeroHides ? "select(a * b, vec4f(), a == 0.0)" : "a * b",
       "; }\n",
+      WALK,
       WORKGROUP_INDEX,
       unroll(BODY, CONSTANTS),
     ].join("");

@@ -11,7 +11,7 @@ import { type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
 import { paramStruct } from "../runtime/params.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { ceilDiv, formatShape, numel } from "../shape.ts";
-import { declareOperand, IS_NAN, padAxes } from "./accessors.ts";
+import { declareOperand, IS_NAN, padAxes, WALK } from "./accessors.ts";
 import { fill } from "./map.ts";
 
 /** The reductions by name. */
@@ -37,19 +37,6 @@ const PARAMS = paramStruct({
 
 const BODY = /* wgsl */ `
 var<workgroup> partial: array<Value, THREADS>;
-
-// The position of the index-th element over some axes, counted from their origin.
-fn walk(index: u32, rank: u32, shape: array<vec4u, 2>, strides: array<vec4u, 2>) -> u32 {
-  var rest = index;
-  var position = 0u;
-  for (var i = rank; i > 0u; i--) {
-    let axis = i - 1u;
-    let size = shape[axis / 4u][axis % 4u];
-    position += (rest % size) * strides[axis / 4u][axis % 4u];
-    rest /= size;
-  }
-  return position;
-}
 
 fn reduced_at(index: u32) -> u32 {
   return walk(index, REDUCED_RANK, params.reduced_shape, params.reduced_strides);
@@ -209,6 +196,6 @@ fn join(a: Value, b: Value) -> Value { return ${join}; }
 fn finish(a: Value) -> Value { return ${name === "mean" ? "a * params.factor" : "a"}; }
 ${declareOperand("a", 0, input)}
 @group(0) @binding(1) var<storage, read_write> out: array<Value>;
-${WORKGROUP_INDEX}${BODY}`;
+${WALK}${WORKGROUP_INDEX}${BODY}`;
   return { label: name, source, bindings: ["read", "write"] };
 }

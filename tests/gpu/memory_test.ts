@@ -1,0 +1,309 @@
+import { type Device, requestDevice, type Tensor, tidy } from "@denoformers/attention";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import v8 from "node:v8";
+import vm from "node:vm";
+
+// A device of this file's own, so that the counts are exact.
+const device = await requestDevice();
+
+/** Asserts what is allocated, apart from the garbage of earlier tests. */
+function allocated(of: Device = device): { bytes: number; buffers: number; tensors: number } {
+  const { allocatedBytes, buffers, tensors } = of.memory();
+  return { bytes: allocatedBytes, buffers, tensors };
+}
+
+const NOTHING = { bytes: 0, buffers: 0, tensors: 0 };
+
+describe("Device.memory()", () => {
+  it("counts nothing on a new device, after a wait as well", async () => {
+    assertEquals(allocated(), NOTHING);
+    await device.sync();
+    assertEquals(allocated(), NOTHING);
+  });
+
+  it("counts bytes rounded up to 16, buffers and tensors", () => {
+    const cases: [Tensor, number][] = [
+      [device.tensor(1), 16],
+      [device.zeros([0, 5]), 16],
+      [device.zeros([4]), 16],
+      [device.zeros([5]), 32],
+      [device.zeros([2, 3, 5]), 128],
+      [device.zeros([1024, 1024]), 4 * 2 ** 20],
+      [device.zeros([16], { dtype: "bool" }), 16],
+      [device.zeros([17], { dtype: "bool" }), 32],
+      [device.zeros([1000], { dtype: "i32" }), 4000],
+    ];
+    let bytes = cases.reduce((sum, [, size]) => sum + size, 0);
+    let count = cases.length;
+    assertEquals(allocated(), { bytes, buffers: count, tensors: count });
+    for (const [tensor, size] of cases) {
+      tensor.dispose();
+      bytes -= size;
+      count--;
+      assertEquals(allocated(), { bytes, buffers: count, tensors: count });
+    }
+    assertEquals(allocated(), NOTHING);
+  });
+
+  it("counts results of operations, and no scratch once they are enqueued", () => {
+    const x = device.ones([100, 100]);
+    const results = [
+      x.add(1),
+      x.sum(),
+      x.softmax(),
+      x.matmul(x),
+      x.gt(0),
+      x.transpose(0, 1).clone(),
+    ];
+    const bytes = 40_000 * 5 + 16 + 10_000;
+    assertEquals(allocated().bytes, bytes);
+    for (const result of results) result.dispose();
+    assertEquals(allocated().bytes, 40_000);
+    x.dispose();
+  });
+
+  it("keeps the peak until it is reset", () => {
+    device.resetPeakMemory();
+    assertEquals(device.memory().peakBytes, device.memory().allocatedBytes);
+    const before = device.memory().allocatedBytes;
+    const a = device.zeros([256]);
+    const b = device.zeros([256]);
+    b.dispose();
+    assertEquals(device.memory().peakBytes, before + 2048);
+    assertEquals(device.memory().allocatedBytes, before + 1024);
+    device.resetPeakMemory();
+    assertEquals(device.memory().peakBytes, before + 1024);
+    a.dispose();
+    assertEquals(device.memory().peakBytes, before + 1024);
+  });
+});
+
+describe("the pool of buffers", () => {
+  it("reuses buffers, so that a loop reserves no more", async () => {
+    const step = async () => {
+      using x = device.randn([64, 48], { seed: 1 });
+      using y = x.transpose(0, 1);
+      using product = x.matmul(y);
+      using soft = product.softmax();
+      using sum = soft.sum();
+      await sum.data();
+    };
+    await step();
+    const { reservedBytes } = device.memory();
+    for (let i = 0; i < 50; i++) await step();
+    assertEquals(device.memory().reservedBytes, reservedBytes);
+  });
+
+  it("is emptied by emptyCache(), which leaves what is in use", async () => {
+    const kept = device.ones([5000]);
+    device.ones([5000]).dispose();
+    const { reservedBytes } = device.memory();
+    device.emptyCache();
+    assert(device.memory().reservedBytes <= reservedBytes - 20_000);
+    assertEquals((await kept.data())[4999], 1);
+    assertEquals(await device.full([2], 7).data(), new Float32Array([7, 7]));
+    kept.dispose();
+  });
+
+  it("keeps no more than poolBytes, the last used first", async () => {
+    using small = await requestDevice({ poolBytes: 10_000 });
+    small.emptyCache();
+    const base = small.memory().reservedBytes;
+    const tensors = [2000, 1000, 500, 250].map((size) => small.tensor(new Float32Array(size)));
+    assertEquals(small.memory().reservedBytes, base + 8000 + 4000 + 2000 + 1008);
+    for (const tensor of tensors) tensor.dispose();
+    // 8000 and 4000 are too much together: the older goes.
+    assertEquals(small.memory().reservedBytes, base + 4000 + 2000 + 1008);
+    small.emptyCache();
+    assertEquals(small.memory().reservedBytes, base);
+  });
+});
+
+describe("views and their base", () => {
+  it("share a buffer, which lives as long as any of them", async () => {
+    const before = allocated();
+    const base = device.tensor([1, 2, 3, 4, 5, 6, 7, 8]);
+    const half = base.slice(0, 4);
+    const quarter = half.slice(0, 2);
+    assertEquals(allocated().bytes, before.bytes + 32);
+    assertEquals(allocated().tensors, before.tensors + 3);
+    base.dispose();
+    half.dispose();
+    half.dispose();
+    assertEquals(allocated().bytes, before.bytes + 32);
+    // The buffer must not be handed to anyone else meanwhile.
+    using other = device.full([8], -1);
+    assertEquals(await quarter.data(), new Float32Array([7, 8]));
+    assertEquals((await other.data())[0], -1);
+    quarter.dispose();
+    assertEquals(allocated().bytes, before.bytes + 32, "only the other one is left");
+  });
+
+  it("may share a buffer with a result that needed no copy", () => {
+    const before = allocated();
+    const x = device.ones([8]);
+    const same = x.contiguous();
+    x.dispose();
+    assertEquals(allocated().bytes, before.bytes + 32);
+    same.dispose();
+    assertEquals(allocated(), before);
+  });
+});
+
+describe("tidy()", () => {
+  it("disposes all but the result", async () => {
+    const x = device.tensor([3, 4]);
+    const before = allocated();
+    const norm = tidy(() => x.square().sum().sqrt());
+    assertEquals(allocated(), {
+      bytes: before.bytes + 16,
+      buffers: before.buffers + 1,
+      tensors: before.tensors + 1,
+    });
+    assertEquals(await norm.item(), 5);
+    assert(!x.isDisposed);
+    norm.dispose();
+    x.dispose();
+  });
+
+  it("keeps tensors within arrays and objects, views included", async () => {
+    const before = allocated().tensors;
+    const { pair: [a, b], deep } = tidy(() => {
+      const base = device.arange(6);
+      return {
+        pair: [base.slice(0, 0, 2), base.add(1)] as const,
+        deep: { view: base.select(0, 5) },
+      };
+    });
+    assertEquals(allocated().tensors, before + 3);
+    assertEquals(await a.data(), new Float32Array([0, 1]));
+    assertEquals((await b.data())[5], 6);
+    assertEquals(await deep.view.item(), 5);
+    for (const tensor of [a, b, deep.view]) tensor.dispose();
+    assertEquals(allocated().tensors, before);
+  });
+
+  it("nests: what the inner one returns belongs to the outer one", () => {
+    const before = allocated();
+    let inner: Tensor | undefined;
+    const kept = tidy(() => {
+      inner = tidy(() => device.ones([3]).add(1));
+      assert(!inner.isDisposed);
+      assertEquals(allocated().tensors, before.tensors + 1);
+      return tidy(() => inner!.mul(2));
+    });
+    assert(inner!.isDisposed);
+    assert(!kept.isDisposed);
+    kept.dispose();
+    assertEquals(allocated(), before);
+  });
+
+  it("disposes all after an error, and passes it on", () => {
+    const before = allocated();
+    assertThrows(
+      () =>
+        tidy(() => {
+          device.ones([3]);
+          tidy(() => device.ones([4]));
+          throw new Error("mine");
+        }),
+      Error,
+      "mine",
+    );
+    assertEquals(allocated(), before);
+    // The scopes are closed again.
+    const free = device.ones([1]);
+    assert(!free.isDisposed);
+    free.dispose();
+  });
+
+  it("throws TypeError for an asynchronous function", async () => {
+    const before = allocated();
+    assertThrows(
+      () => tidy(() => Promise.resolve(device.ones([1]))),
+      TypeError,
+      "Cannot tidy an asynchronous function",
+    );
+    await Promise.resolve();
+    assertEquals(allocated(), before);
+  });
+
+  it("does not mind tensors that are disposed within, and results without tensors", () => {
+    const before = allocated();
+    assertEquals(
+      tidy(() => {
+        device.ones([1]).dispose();
+        return 5;
+      }),
+      5,
+    );
+    assertEquals(tidy(() => null), null);
+    assertEquals(allocated(), before);
+  });
+});
+
+describe("using", () => {
+  it("disposes at the end of the block, after an error too", () => {
+    const before = allocated();
+    {
+      using x = device.ones([3]);
+      assertEquals(x.size, 3);
+    }
+    assertThrows(() => {
+      using _x = device.ones([3]);
+      throw new Error("mine");
+    }, Error);
+    assertEquals(allocated(), before);
+  });
+});
+
+describe("garbage collection", () => {
+  it("gives the memory of forgotten tensors back", async () => {
+    const before = allocated();
+    const forget = () => {
+      for (let i = 0; i < 20; i++) device.ones([100]).add(1);
+    };
+    forget();
+    assert(allocated().tensors > before.tensors);
+    const kept = device.ones([2]);
+    v8.setFlagsFromString("--expose-gc");
+    const collect: () => void = vm.runInNewContext("gc");
+    const start = performance.now();
+    while (allocated().tensors > before.tensors + 1 && performance.now() - start < 10_000) {
+      collect();
+      await new Promise((done) => setTimeout(done, 1));
+    }
+    assertEquals(allocated(), {
+      bytes: before.bytes + 16,
+      buffers: before.buffers + 1,
+      tensors: before.tensors + 1,
+    });
+    assertEquals(await kept.data(), new Float32Array([1, 1]));
+    kept.dispose();
+  });
+});
+
+describe("errors", () => {
+  it("leave no memory behind", async () => {
+    const before = allocated();
+    const x = device.ones([2, 3]);
+    const y = device.ones([4, 5]);
+    const wrong: (() => unknown)[] = [
+      () => x.add(y),
+      () => x.matmul(y),
+      () => x.reshape([7]),
+      () => x.slice(1, 0, 9),
+      () => x.max({ axis: 4 }),
+      () => x.layerNorm({ weight: y }),
+      () => x.logicalNot(),
+      () => device.rand([10], { seed: -1 }),
+      () => device.full([-1], 0),
+    ];
+    for (const fn of wrong) assertThrows(fn);
+    await assertRejects(() => x.item());
+    x.dispose();
+    y.dispose();
+    assertEquals(allocated(), before);
+  });
+});
