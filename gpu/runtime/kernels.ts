@@ -117,8 +117,13 @@ export class KernelCache {
       }),
       compute: { module, entryPoint: "main" },
     });
-    this.#faults.track(compileError(this.#gpu.popErrorScope(), module, kernel.label, code));
     this.#pipelines.set(kernel.source, pipeline);
+    const check = compileError(this.#gpu.popErrorScope(), module, kernel.label, code);
+    this.#faults.track(check.then((error) => {
+      // Whoever comes next is to be told of the compiler's messages as well.
+      if (error) this.#pipelines.delete(kernel.source);
+      return error;
+    }));
     return pipeline;
   }
 

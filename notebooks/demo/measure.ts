@@ -109,7 +109,7 @@ export type Progress = (step: string) => void;
 const F32_BYTES = 4;
 /** Runs after the first: one at least, up to this many as long as they take no longer than this. */
 const MAX_RUNS = 7;
-const RUNS_MS = 1500;
+const RUNS_MS = 1000;
 /** What the later parts may take on slow adapters, by estimates, before they are made smaller. */
 const LONG_MS = 4000;
 const MEMORY_MS = 6000;

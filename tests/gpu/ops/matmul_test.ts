@@ -1,4 +1,4 @@
-import type { Tensor } from "@denoformers/attention";
+import { requestDevice, type Tensor } from "@denoformers/attention";
 import { matmul } from "../../../gpu/ops/matmul.ts";
 import { runtimeOf } from "../../../gpu/device.ts";
 import { arrayOf } from "../../../gpu/tensor/base.ts";
@@ -145,14 +145,13 @@ describe("Tensor.matmul()", () => {
     assertEquals(row2, [Infinity, Infinity, NaN]);
   });
 
-  it("has more batches than one dimension has workgroups", async () => {
-    const batches = 66_000;
-    const values = Float32Array.from({ length: batches }, (_, i) => i % 1009);
-    using a = device.tensor(values, { shape: [batches, 1, 1] });
-    using b = device.full([1, 1], 2);
-    using product = a.matmul(b);
-    const wrong = [...await product.data()].findIndex((x, i) => x !== 2 * values[i]!);
-    assertEquals(wrong, -1);
+  it("spreads its workgroups over three dimensions where one is too short", async () => {
+    using narrow = await requestDevice({ limits: { maxComputeWorkgroupsPerDimension: 6 } });
+    const [a, b] = [host([15, 65, 3], 10), host([3, 70], 11)];
+    using x = narrow.tensor(new Float32Array(a.data), { shape: a.shape });
+    using y = narrow.tensor(new Float32Array(b.data), { shape: b.shape });
+    using product = x.matmul(y); // 15 x 2 x 2 workgroups
+    await assertProduct(product, a, b, [15]);
   });
 
   it("throws for sizes that disagree, vectors and other dtypes", () => {

@@ -115,10 +115,12 @@ describe("Tensor.print() and other ways to show one", () => {
     using x = device.tensor([1, 2]);
     const lines: unknown[][] = [];
     const { log } = console;
+    // deno-lint-ignore no-console -- it is what print() writes to
     console.log = (...args) => lines.push(args);
     try {
       await x.print();
     } finally {
+      // deno-lint-ignore no-console -- as above
       console.log = log;
     }
     assertEquals(lines, [["tensor([1., 2.])"]]);

@@ -1,0 +1,122 @@
+import { DeviceLostError, GpuOutOfMemoryError, GpuValidationError } from "@denoformers/attention";
+import { FaultLog } from "../../../gpu/runtime/faults.ts";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+
+type Filter = "validation" | "out-of-memory" | "internal";
+
+/** Stands for a GPUDevice: error scopes with errors on demand. */
+class FakeGpu {
+  readonly scopes: { filter: Filter; error: { message: string } | null }[] = [];
+  lose: (info: { reason: string; message: string }) => void = () => {};
+  readonly lost = new Promise<unknown>((resolve) => this.lose = resolve);
+
+  pushErrorScope(filter: Filter): void {
+    this.scopes.push({ filter, error: null });
+  }
+
+  popErrorScope(): Promise<unknown> {
+    return Promise.resolve(this.scopes.pop()!.error);
+  }
+
+  /** What a failing command does: the innermost scope of the kind catches it. */
+  raise(filter: Filter, message: string): void {
+    const scope = this.scopes.findLast((scope) => scope.filter === filter)!;
+    scope.error ??= { message };
+  }
+}
+
+function faultLog(): { gpu: FakeGpu; faults: FaultLog } {
+  const gpu = new FakeGpu();
+  return { gpu, faults: new FaultLog(gpu as unknown as GPUDevice, () => "16 bytes in use") };
+}
+
+describe("FaultLog", () => {
+  it("has nothing to say if nothing fails, and keeps one scope of each kind open", async () => {
+    const { gpu, faults } = faultLog();
+    for (let i = 0; i < 3; i++) {
+      await faults.settle();
+      assertEquals(gpu.scopes.map(({ filter }) => filter), [
+        "validation",
+        "out-of-memory",
+        "internal",
+      ]);
+    }
+  });
+
+  it("tells errors of each kind apart, with the state of memory and a remedy", async () => {
+    const cases = [
+      [
+        "out-of-memory",
+        GpuOutOfMemoryError,
+        "GPU is out of memory: no room. 16 bytes in use. Dispose",
+      ],
+      ["validation", GpuValidationError, "GPU refused a command: no room. 16 bytes in use"],
+      ["internal", GpuValidationError, "GPU refused a command: no room. 16 bytes in use"],
+    ] as const;
+    for (const [filter, ErrorClass, text] of cases) {
+      const { gpu, faults } = faultLog();
+      gpu.raise(filter, "no room");
+      await assertRejects(() => faults.settle(), ErrorClass, text);
+      await faults.settle();
+    }
+  });
+
+  it("takes being out of memory for the cause of what was refused", async () => {
+    const { gpu, faults } = faultLog();
+    gpu.raise("validation", "buffer is invalid");
+    gpu.raise("out-of-memory", "no room");
+    await assertRejects(() => faults.settle(), GpuOutOfMemoryError, "no room");
+  });
+
+  it("takes an error of a tracked check for the cause of all", async () => {
+    const { gpu, faults } = faultLog();
+    gpu.raise("out-of-memory", "no room");
+    faults.track(Promise.resolve(undefined));
+    faults.track(Promise.resolve(new Error("does not compile")));
+    await assertRejects(() => faults.settle(), Error, "does not compile");
+  });
+
+  it("condemns the writes since the last look, and no others", async () => {
+    const { gpu, faults } = faultLog();
+    const early = faults.nextSerial();
+    await faults.settle();
+    const first = faults.nextSerial();
+    gpu.raise("validation", "bad");
+    const second = faults.nextSerial();
+    const settling = faults.settle();
+    const late = faults.nextSerial();
+    await assertRejects(() => settling, GpuValidationError);
+    await faults.settle();
+    for (const serial of [first, second]) {
+      assertThrows(() => faults.assertSound(serial), GpuValidationError, "bad");
+    }
+    for (const serial of [0, early, late]) faults.assertSound(serial);
+  });
+
+  it("tells each error once where several wait", async () => {
+    const { gpu, faults } = faultLog();
+    gpu.raise("validation", "bad");
+    const results = await Promise.allSettled([faults.settle(), faults.settle(), faults.settle()]);
+    assertEquals(results.filter(({ status }) => status === "rejected").length, 1);
+  });
+
+  it("says why the device was lost", async () => {
+    const { gpu, faults } = faultLog();
+    faults.assertAlive();
+    gpu.lose({ reason: "unknown", message: "driver reset" });
+    await gpu.lost;
+    assertThrows(
+      () => faults.assertAlive(),
+      DeviceLostError,
+      "GPU device was lost (unknown): driver reset; request a new device",
+    );
+    await assertRejects(() => faults.settle(), DeviceLostError, "driver reset");
+  });
+
+  it("turns scopes that cannot be popped into DeviceLostError", async () => {
+    const { gpu, faults } = faultLog();
+    gpu.popErrorScope = () => Promise.reject(new Error("no device"));
+    await assertRejects(() => faults.settle(), DeviceLostError, "no device");
+  });
+});
