@@ -24,6 +24,7 @@ export function allocate(
   shape: readonly number[],
   dtype: SupportedDType,
 ): DeviceArray {
+  runtime.faults.assertAlive();
   const storage = runtime.memory.acquire(
     byteSize(shape, dtype),
     `a tensor of shape ${formatShape(shape)} and dtype ${dtype}`,

@@ -2,7 +2,7 @@
 import { allocate, type DeviceArray } from "./array.ts";
 import { assertDType, type DType } from "./dtype.ts";
 import { fill } from "./ops/map.ts";
-import { parseSource, type TensorSource } from "./parse.ts";
+import { assertHeldBy, parseSource, type TensorSource } from "./parse.ts";
 import { rand, randn } from "./random/fill_random.ts";
 import { freshSeed } from "./random/philox.ts";
 import type { DeviceInfo } from "./runtime/info.ts";
@@ -101,6 +101,7 @@ export class Device {
   ): Tensor {
     assertShape(shape, "create a tensor");
     assertDType(dtype, "create a tensor");
+    assertHeldBy(dtype, value);
     return this.#own(fill(this.#runtime, shape, dtype, value));
   }
 

@@ -1,12 +1,5 @@
 /** From what callers pass to `device.tensor()` to bytes: nested arrays, typed arrays, numbers. */
-import {
-  assertDType,
-  type DType,
-  encodingOf,
-  type SupportedDType,
-  type TensorData,
-  viewAs,
-} from "./dtype.ts";
+import { assertDType, type DType, type SupportedDType, type TensorData, viewAs } from "./dtype.ts";
 import { byteSize } from "./array.ts";
 import { assertShape, formatShape, numel, sameShape } from "./shape.ts";
 
@@ -101,7 +94,11 @@ function naturalDType(source: TensorSource, values: ArrayLike<number | boolean>)
       'Cannot create a tensor: a Uint8Array may mean numbers or booleans, name the dtype, as in { dtype: "bool" }',
     );
   }
-  return values.length > 0 && typeof values[0] === "boolean" ? "bool" : "f32";
+  const isBoolean = values.length > 0 && Array.prototype.every.call(
+    values,
+    (value) => typeof value === "boolean",
+  );
+  return isBoolean ? "bool" : "f32";
 }
 
 function encode(
@@ -117,15 +114,22 @@ function encode(
     target.set(values as unknown as ArrayLike<number>);
     return bytes;
   }
-  const isFloat = encodingOf(dtype).wgsl === "f32";
   for (let i = 0; i < values.length; i++) {
     const value = Number(values[i]);
+    assertHeldBy(dtype, value);
     target[i] = dtype === "bool" ? (value !== 0 ? 1 : 0) : value;
-    if (!isFloat && dtype !== "bool" && target[i] !== value) {
-      throw new RangeError(
-        `Cannot create a tensor of dtype ${dtype}: ${value} cannot be held by it`,
-      );
-    }
   }
   return bytes;
+}
+
+/** Throws if a number would have to be cut or wrapped to become an element of this type. */
+export function assertHeldBy(dtype: SupportedDType, value: number): void {
+  const isHeld = dtype === "i32"
+    ? value === (value | 0)
+    : dtype === "u32"
+    ? value === (value >>> 0)
+    : true;
+  if (!isHeld) {
+    throw new RangeError(`Cannot create a tensor of dtype ${dtype}: ${value} cannot be held by it`);
+  }
 }

@@ -75,6 +75,9 @@ function concatAsWords(
   arrays: readonly DeviceArray[],
   axis: number,
 ): DeviceArray {
+  // The whole as words is the largest of these; if it cannot be, nothing is begun.
+  const elements = arrays.reduce((sum, { layout }) => sum + numel(layout.shape), 0);
+  runtime.memory.assertFits(4 * elements, "a bool tensor to cat, at 4 bytes an element meanwhile");
   const words = arrays.map((array) => copy(runtime, array, "u32"));
   const joined = concat(runtime, words, axis);
   const out = copy(runtime, joined, arrays[0]!.dtype);

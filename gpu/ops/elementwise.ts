@@ -1,7 +1,8 @@
 /** The elementwise functions by name: one line of WGSL each. */
-import type { DeviceArray } from "../array.ts";
+import { byteSize, type DeviceArray } from "../array.ts";
 import { promote, type SupportedDType } from "../dtype.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { broadcastShapes, formatShape } from "../shape.ts";
 import { copy, map, type MapOperand } from "./map.ts";
 
 /** Functions of one float operand but NaN; integers and booleans become f32 first. */
@@ -120,6 +121,13 @@ export function where(
     throw new TypeError(`Cannot select by a condition of dtype ${condition.dtype}, expected bool`);
   }
   const common = commonType(a, b, "where");
+  // The result is the largest array of all; if it cannot be, nothing is begun.
+  const shape = [condition, a, b].reduce<number[]>(
+    (sofar, operand) =>
+      typeof operand === "number" ? sofar : broadcastShapes(sofar, operand.layout.shape, "where"),
+    [],
+  );
+  runtime.memory.assertFits(byteSize(shape, common), `a tensor of shape ${formatShape(shape)}`);
   const [x, y] = [a, b].map((operand) =>
     typeof operand === "number" || operand.dtype === common
       ? operand

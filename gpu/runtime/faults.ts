@@ -16,12 +16,19 @@ interface Failure {
   readonly error: Error;
 }
 
+/** What writes are noted on; a `Storage`. */
+interface Writable {
+  since: number;
+  written: number;
+}
+
 /** The error state of one device. */
 export class FaultLog {
   readonly #gpu: GPUDevice;
   readonly #describe: () => string;
   #serial = 0;
   #settled = 0;
+  #judged = 0;
   #unreported: Error[] = [];
   readonly #failures: Failure[] = [];
   #checks: Promise<Error | undefined>[] = [];
@@ -44,11 +51,6 @@ export class FaultLog {
     });
   }
 
-  /** Numbers a write to a storage; the number goes into {@linkcode assertSound} later. */
-  nextSerial(): number {
-    return ++this.#serial;
-  }
-
   /** Adds an error that is still being looked for, such as the outcome of a compilation. */
   track(check: Promise<Error | undefined>): void {
     this.#checks.push(check);
@@ -64,10 +66,22 @@ export class FaultLog {
     if (this.#lost) throw this.#lost;
   }
 
-  /** Throws if the write with this number may not have happened. */
-  assertSound(serial: number): void {
+  /**
+   * Notes a write and what it read: until there is a verdict on a write, all that follows from it hangs
+   * on the verdict as well.
+   */
+  noteWrite(target: Writable, sources: readonly Writable[] = []): void {
+    const serial = this.#serial += 1;
+    const unsettled = [target, ...sources].map(({ since }) => since)
+      .filter((since) => since > this.#judged);
+    target.since = Math.min(serial, ...unsettled);
+    target.written = serial;
+  }
+
+  /** Throws if a write that these contents follow from may not have happened. */
+  assertSound({ since, written }: Writable): void {
     if (this.#failures.length === 0) return;
-    const failure = this.#failures.find(({ after, upTo }) => after < serial && serial <= upTo);
+    const failure = this.#failures.find(({ after, upTo }) => after < written && since <= upTo);
     if (failure) throw failure.error;
   }
 
@@ -88,7 +102,9 @@ export class FaultLog {
       this.#failures.push({ after, upTo, error });
     });
     const earlier = this.#settling;
-    this.#settling = Promise.all([earlier, verdict]).then(() => {});
+    this.#settling = Promise.all([earlier, verdict]).then(() => {
+      this.#judged = upTo;
+    });
     await this.#settling;
     this.assertAlive();
     const error = this.#unreported.shift();
@@ -121,7 +137,7 @@ export class FaultLog {
         `GPU is out of memory: ${
           outOfMemory.message || "an allocation failed"
         }. ${this.#describe()}. ` +
-          `Dispose tensors that are no longer needed, or call device.emptyCache()`,
+          `Use smaller tensors, dispose those no longer needed, or call device.emptyCache()`,
       );
     }
     const refused = validation ?? internal;

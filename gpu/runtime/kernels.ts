@@ -79,7 +79,7 @@ export class KernelCache {
   dispatch(kernel: Kernel, { storages, params, workgroups }: Dispatch): void {
     this.#faults.assertAlive();
     for (const [i, access] of kernel.bindings.entries()) {
-      if (access === "read") this.#faults.assertSound(storages[i]!.written);
+      if (access === "read") this.#faults.assertSound(storages[i]!);
     }
     if (workgroups === 0) return;
     const grid = splitGrid(workgroups, this.#maxWorkgroups);
@@ -98,9 +98,9 @@ export class KernelCache {
     pass.dispatchWorkgroups(...grid);
     pass.end();
     this.#gpu.queue.submit([encoder.finish()]);
-    const serial = this.#faults.nextSerial();
+    const sources = storages.filter((_, i) => kernel.bindings[i] === "read");
     for (const [i, access] of kernel.bindings.entries()) {
-      if (access === "write") storages[i]!.written = serial;
+      if (access === "write") this.#faults.noteWrite(storages[i]!, sources);
     }
   }
 

@@ -27,6 +27,8 @@ export class Storage {
   readonly buffer: GPUBuffer;
   /** Serial number of the last write to it; see `FaultLog`. */
   written = 0;
+  /** Serial number of the first write that its contents follow from, of those not yet looked at. */
+  since = 0;
   readonly #pool: MemoryPool;
   #references = 1;
 
@@ -63,6 +65,8 @@ export class MemoryPool {
   #peakBytes = 0;
   #reservedBytes = 0;
   #buffers = 0;
+  /** Size of the largest buffer asked for so far, for errors. */
+  largestRequest = 0;
   /** Tensors that are not disposed; kept up to date by the tensors themselves. */
   tensors = 0;
 
@@ -113,8 +117,9 @@ export class MemoryPool {
     this.#buffers--;
     this.#allocatedBytes -= buffer.size;
     const same = this.#idle.get(buffer.size) ?? [];
-    this.#idle.delete(buffer.size);
-    this.#idle.set(buffer.size, [...same, buffer]);
+    same.push(buffer);
+    this.#idle.delete(buffer.size); // To the end of the map: its size is the one used last.
+    this.#idle.set(buffer.size, same);
     this.#idleBytes += buffer.size;
     this.#trim(this.#idleLimit);
   }
@@ -122,6 +127,7 @@ export class MemoryPool {
   /** A buffer outside the pool (staging, parameters); it counts as reserved. */
   createBuffer(size: number, usage: number): GPUBuffer {
     this.#reservedBytes += size;
+    this.largestRequest = Math.max(this.largestRequest, size);
     return this.#gpu.createBuffer({ size, usage });
   }
 

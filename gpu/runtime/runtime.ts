@@ -58,15 +58,15 @@ export class Runtime {
   upload(storage: Storage, bytes: Uint8Array<ArrayBuffer>): void {
     this.faults.assertAlive();
     this.gpu.queue.writeBuffer(storage.buffer, 0, bytes);
-    storage.written = this.faults.nextSerial();
+    this.faults.noteWrite(storage);
   }
 
   /** The first bytes of a storage; throws if the work that should have written them failed. */
   async download(storage: Storage, bytes: number): Promise<ArrayBuffer> {
     this.faults.assertAlive();
-    this.faults.assertSound(storage.written);
+    this.faults.assertSound(storage);
     const result = await this.readback.read(storage.buffer, bytes);
-    this.faults.assertSound(storage.written);
+    this.faults.assertSound(storage);
     return result;
   }
 
@@ -94,5 +94,5 @@ export class Runtime {
 function formatStats(memory: MemoryPool): string {
   const { allocatedBytes, peakBytes, reservedBytes, tensors }: MemoryStats = memory.stats();
   return `${allocatedBytes} bytes in ${tensors} live tensors (peak ${peakBytes}), ` +
-    `${reservedBytes} bytes reserved`;
+    `${reservedBytes} bytes reserved, the largest buffer asked for had ${memory.largestRequest}`;
 }

@@ -16,6 +16,8 @@ export interface CommandOptions {
   terminal?: boolean;
   /** After how many seconds to end it. Default: never. */
   timeout?: number;
+  /** Variables to set in its environment. */
+  env?: Record<string, string>;
 }
 
 /**
@@ -27,7 +29,7 @@ export interface CommandOptions {
  */
 export async function runCommand(
   command: string[],
-  { terminal = false, timeout }: CommandOptions = {},
+  { terminal = false, timeout, env = {} }: CommandOptions = {},
 ): Promise<CommandResult> {
   const [program, ...args] = command;
   const stop = new AbortController();
@@ -35,6 +37,7 @@ export async function runCommand(
   try {
     const child = new Deno.Command(program!, {
       args,
+      env,
       stdin: terminal ? "inherit" : "null",
       stdout: terminal ? "inherit" : "piped",
       stderr: terminal ? "inherit" : "piped",

@@ -205,7 +205,7 @@ export abstract class TensorBase {
         `Cannot use a disposed tensor: shape ${formatShape(this.shape)}, dtype ${this.dtype}`,
       );
     }
-    this.#runtime.faults.assertSound(this.#array.storage.written);
+    this.#runtime.faults.assertSound(this.#array.storage);
   }
 }
 

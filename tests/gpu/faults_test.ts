@@ -74,6 +74,19 @@ describe("a kernel that does not compile", () => {
     await device.sync();
   });
 
+  it("spoils what is computed from its output while the verdict is awaited", async () => {
+    using device = await requestDevice();
+    using target = device.zeros([4]);
+    await device.sync();
+    write(device, BROKEN, target);
+    const reading = assertRejects(() => target.data(), ShaderCompileError);
+    using derived = target.add(1);
+    using second = derived.mul(2);
+    await reading;
+    await assertRejects(() => derived.data(), ShaderCompileError);
+    await assertRejects(() => second.data(), ShaderCompileError);
+  });
+
   it("gives the compiler's messages again when it is run again", async () => {
     using device = await requestDevice();
     for (let run = 0; run < 2; run++) {

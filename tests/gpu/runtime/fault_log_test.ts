@@ -49,7 +49,7 @@ describe("FaultLog", () => {
       [
         "out-of-memory",
         GpuOutOfMemoryError,
-        "GPU is out of memory: no room. 16 bytes in use. Dispose",
+        "GPU is out of memory: no room. 16 bytes in use. Use smaller tensors",
       ],
       ["validation", GpuValidationError, "GPU refused a command: no room. 16 bytes in use"],
       ["internal", GpuValidationError, "GPU refused a command: no room. 16 bytes in use"],
@@ -79,19 +79,41 @@ describe("FaultLog", () => {
 
   it("condemns the writes since the last look, and no others", async () => {
     const { gpu, faults } = faultLog();
-    const early = faults.nextSerial();
+    const write = () => {
+      const target = { since: 0, written: 0 };
+      faults.noteWrite(target);
+      return target;
+    };
+    const early = write();
     await faults.settle();
-    const first = faults.nextSerial();
+    const first = write();
     gpu.raise("validation", "bad");
-    const second = faults.nextSerial();
+    const second = write();
     const settling = faults.settle();
-    const late = faults.nextSerial();
+    const late = write();
     await assertRejects(() => settling, GpuValidationError);
     await faults.settle();
-    for (const serial of [first, second]) {
-      assertThrows(() => faults.assertSound(serial), GpuValidationError, "bad");
+    for (const target of [first, second]) {
+      assertThrows(() => faults.assertSound(target), GpuValidationError, "bad");
     }
-    for (const serial of [0, early, late]) faults.assertSound(serial);
+    for (const target of [{ since: 0, written: 0 }, early, late]) faults.assertSound(target);
+  });
+
+  it("condemns what was computed from a bad write before the verdict on it", async () => {
+    const { gpu, faults } = faultLog();
+    const [good, bad, followed, unrelated] = [1, 2, 3, 4].map(() => ({ since: 0, written: 0 }));
+    faults.noteWrite(good!);
+    await faults.settle();
+    gpu.raise("validation", "bad");
+    faults.noteWrite(bad!);
+    const settling = faults.settle();
+    faults.noteWrite(followed!, [good!, bad!]);
+    faults.noteWrite(unrelated!, [good!]);
+    await assertRejects(() => settling, GpuValidationError);
+    await faults.settle();
+    assertThrows(() => faults.assertSound(followed!), GpuValidationError, "bad");
+    faults.assertSound(unrelated!);
+    faults.assertSound(good!);
   });
 
   it("tells each error once where several wait", async () => {
