@@ -72,10 +72,7 @@ async function requestGpu(
   // Deno's adapters do not list subgroups, yet grant them; so ask, and do without where refused.
   const extras: GPUFeatureName[][] = options.subgroups ?? true ? [["subgroups"], []] : [[]];
   for (const extra of extras) {
-    const adapter = await gpuApi.requestAdapter({
-      powerPreference: options.powerPreference ?? "high-performance",
-      forceFallbackAdapter: options.forceFallbackAdapter ?? false,
-    });
+    const adapter = await requestAdapter(gpuApi, options);
     if (!adapter) break;
     const requiredLimits: Record<string, number> = {};
     for (const name of RAISED_LIMITS) {
@@ -94,6 +91,15 @@ async function requestGpu(
     }
   }
   throw new GpuUnavailableError(`No GPU is available: ${failure}.\n${remedy()}`);
+}
+
+async function requestAdapter(gpuApi: GPU, options: DeviceOptions): Promise<GPUAdapter | null> {
+  const powerPreference = options.powerPreference ?? "high-performance";
+  const forceFallbackAdapter = options.forceFallbackAdapter ?? false;
+  const adapter = await gpuApi.requestAdapter({ powerPreference, forceFallbackAdapter });
+  if (adapter || forceFallbackAdapter) return adapter;
+  // Browsers give an adapter that computes on the CPU only to those who ask for it.
+  return await gpuApi.requestAdapter({ powerPreference, forceFallbackAdapter: true });
 }
 
 /** WebGPU grants no limits below its own defaults, so lower ones are ours alone to keep. */

@@ -88,7 +88,7 @@ describe("requestDevice()", () => {
     assertEquals([milliseconds, kernels], [NaN, []]);
   });
 
-  it("asks for the adapter that is wanted", async () => {
+  it("asks for the adapter that is wanted, then for one that computes on the CPU", async () => {
     const asked: unknown[] = [];
     const gpu = {
       requestAdapter: (options: unknown) => {
@@ -103,6 +103,7 @@ describe("requestDevice()", () => {
     });
     assertEquals(asked, [
       { powerPreference: "high-performance", forceFallbackAdapter: false },
+      { powerPreference: "high-performance", forceFallbackAdapter: true },
       { powerPreference: "low-power", forceFallbackAdapter: true },
     ]);
   });
