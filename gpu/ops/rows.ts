@@ -84,7 +84,8 @@ fn main(
 
   var sum = 0.0;
   for (var i = thread; i < params.length; i += THREADS) {
-    let below = load_a(source + i * params.a_step) - highest;
+    let value = load_a(source + i * params.a_step);
+    let below = select(value - highest, 0.0, value == highest); // inf - inf would be NaN.
     sum += select(exp(below), below, is_nan(below)); // Some drivers have exp(NaN) = inf.
   }
   sum = sum_over_workgroup(sum, thread);

@@ -108,6 +108,13 @@ describe("Tensor.softmax() and logSumExp()", () => {
     assertAllClose(await lse.data(), [NaN, Math.log(3), NaN], { ...TOLERANCE, equalNan: true });
   });
 
+  it("give Infinity for the sum of a row that holds Infinity, and NaN if NaN stands beside it", async () => {
+    using x = device.tensor([[Infinity, 1, Infinity], [Infinity, 0, NaN]]);
+    using lse = x.logSumExp();
+    const [infinite, beside] = await lse.data();
+    assertEquals([infinite, Number.isNaN(beside)], [Infinity, true]);
+  });
+
   it("take empty tensors and rows", async () => {
     using x = device.zeros([2, 0]);
     using softmax = x.softmax();
