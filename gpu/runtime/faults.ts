@@ -26,6 +26,7 @@ interface Writable {
 export class FaultLog {
   readonly #gpu: GPUDevice;
   readonly #describe: () => string;
+  readonly #onOutOfMemory: () => void;
   #serial = 0;
   #settled = 0;
   #judged = 0;
@@ -38,10 +39,12 @@ export class FaultLog {
   /**
    * @param gpu The device to watch.
    * @param describe Says which adapter this is and how much memory is in use, for messages.
+   * @param onOutOfMemory Called when an allocation turns out to have failed.
    */
-  constructor(gpu: GPUDevice, describe: () => string) {
+  constructor(gpu: GPUDevice, describe: () => string, onOutOfMemory: () => void) {
     this.#gpu = gpu;
     this.#describe = describe;
+    this.#onOutOfMemory = onOutOfMemory;
     this.#openScopes();
     gpu.lost.then((info) => {
       this.#lost ??= new DeviceLostError(
@@ -130,8 +133,9 @@ export class FaultLog {
       // Scopes cannot be popped from a lost device; `lost` has the reason.
       return this.#lost ?? new DeviceLostError(`GPU device was lost: ${error}`);
     }
-    if (compile) return compile;
     const [internal, outOfMemory, validation] = errors;
+    if (outOfMemory) this.#onOutOfMemory();
+    if (compile) return compile;
     if (outOfMemory) {
       return new GpuOutOfMemoryError(
         `GPU is out of memory: ${

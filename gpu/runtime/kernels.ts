@@ -104,6 +104,12 @@ export class KernelCache {
     }
   }
 
+  /** Destroys all parameter buffers. */
+  emptyCache(): void {
+    for (const { buffer } of this.#params.values()) this.#memory.destroyBuffer(buffer);
+    this.#params.clear();
+  }
+
   #pipeline(kernel: Kernel): GPUComputePipeline {
     const known = this.#pipelines.get(kernel.source);
     if (known) return known;
@@ -150,7 +156,7 @@ export class KernelCache {
     return layout;
   }
 
-  /** Writing a uniform costs more host time than the rest of a dispatch, and loops repeat theirs. */
+  /** Writing a uniform takes up to half of a dispatch's host time, and loops repeat theirs. */
   #paramsGroup(params: Uint32Array<ArrayBuffer>): GPUBindGroup {
     const key = params.join();
     let entry = this.#params.get(key);

@@ -30,12 +30,14 @@ export class Storage {
   /** Serial number of the first write that its contents follow from, of those not yet looked at. */
   since = 0;
   readonly #pool: MemoryPool;
+  readonly #generation: number;
   #references = 1;
 
   /** Made by {@linkcode MemoryPool.acquire} alone. */
-  constructor(buffer: GPUBuffer, pool: MemoryPool) {
+  constructor(buffer: GPUBuffer, pool: MemoryPool, generation: number) {
     this.buffer = buffer;
     this.#pool = pool;
+    this.#generation = generation;
   }
 
   /** Adds an owner. */
@@ -46,7 +48,7 @@ export class Storage {
 
   /** Removes an owner; the last one gives the buffer back. */
   release(): void {
-    if (--this.#references === 0) this.#pool.giveBack(this.buffer);
+    if (--this.#references === 0) this.#pool.giveBack(this.buffer, this.#generation);
   }
 }
 
@@ -60,6 +62,8 @@ export class MemoryPool {
   /** Idle buffers by size. Insertion order is age: the least recently used size goes first. */
   readonly #idle = new Map<number, GPUBuffer[]>();
   readonly #idleLimit: number;
+  /** Buffers of an earlier generation are not kept for reuse; see {@linkcode distrust}. */
+  #generation = 0;
   #idleBytes = 0;
   #allocatedBytes = 0;
   #peakBytes = 0;
@@ -109,13 +113,17 @@ export class MemoryPool {
     this.#buffers++;
     this.#allocatedBytes += size;
     this.#peakBytes = Math.max(this.#peakBytes, this.#allocatedBytes);
-    return new Storage(buffer, this);
+    return new Storage(buffer, this, this.#generation);
   }
 
   /** Takes back a storage's buffer; called by {@linkcode Storage.release}. */
-  giveBack(buffer: GPUBuffer): void {
+  giveBack(buffer: GPUBuffer, generation: number): void {
     this.#buffers--;
     this.#allocatedBytes -= buffer.size;
+    if (generation !== this.#generation) {
+      this.destroyBuffer(buffer);
+      return;
+    }
     const same = this.#idle.get(buffer.size) ?? [];
     same.push(buffer);
     this.#idle.delete(buffer.size); // To the end of the map: its size is the one used last.
@@ -140,6 +148,15 @@ export class MemoryPool {
   /** Destroys all idle buffers. */
   emptyCache(): void {
     this.#trim(0);
+  }
+
+  /**
+   * Reuses no buffer that exists now: an allocation failed, WebGPU does not say which, and the buffer of
+   * a failed one looks like any other while every use of it is refused.
+   */
+  distrust(): void {
+    this.#generation++;
+    this.emptyCache();
   }
 
   /** Starts a new peak at what is allocated now. */

@@ -1,6 +1,6 @@
 /**
  * Small experiments made on a fresh device, where no API tells: does the driver run long loops to their
- * end, and how are subgroups laid out? Each takes well under a millisecond of work.
+ * end, and how are subgroups laid out?
  */
 import type { Kernel } from "./kernels.ts";
 import { paramStruct } from "./params.ts";

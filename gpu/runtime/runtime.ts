@@ -41,7 +41,11 @@ export class Runtime {
     this.gpu = gpu;
     this.info = info;
     this.memory = new MemoryPool(gpu, info.limits, options.poolBytes);
-    this.faults = new FaultLog(gpu, () => `Adapter: ${info.adapter}; ${formatStats(this.memory)}`);
+    this.faults = new FaultLog(
+      gpu,
+      () => `Adapter: ${info.adapter}; ${formatStats(this.memory)}`,
+      () => this.#distrustBuffers(),
+    );
     this.profiler = new Profiler(gpu, this.memory);
     this.kernels = new KernelCache(
       gpu,
@@ -82,6 +86,15 @@ export class Runtime {
   emptyCache(): void {
     this.memory.emptyCache();
     this.readback.emptyCache();
+  }
+
+  /** After a failed allocation: whichever buffer it was, none is used again. */
+  #distrustBuffers(): void {
+    this.memory.distrust();
+    this.readback.emptyCache();
+    this.kernels.emptyCache();
+    if (this.#fence) this.memory.destroyBuffer(this.#fence);
+    this.#fence = undefined;
   }
 
   /** Destroys the device and all its buffers. */

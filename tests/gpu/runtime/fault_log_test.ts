@@ -26,9 +26,10 @@ class FakeGpu {
   }
 }
 
-function faultLog(): { gpu: FakeGpu; faults: FaultLog } {
+function faultLog(onOutOfMemory = () => {}): { gpu: FakeGpu; faults: FaultLog } {
   const gpu = new FakeGpu();
-  return { gpu, faults: new FaultLog(gpu as unknown as GPUDevice, () => "16 bytes in use") };
+  const device = gpu as unknown as GPUDevice;
+  return { gpu, faults: new FaultLog(device, () => "16 bytes in use", onOutOfMemory) };
 }
 
 describe("FaultLog", () => {
@@ -67,6 +68,17 @@ describe("FaultLog", () => {
     gpu.raise("validation", "buffer is invalid");
     gpu.raise("out-of-memory", "no room");
     await assertRejects(() => faults.settle(), GpuOutOfMemoryError, "no room");
+  });
+
+  it("tells when an allocation failed, and only then", async () => {
+    let told = 0;
+    const { gpu, faults } = faultLog(() => told++);
+    gpu.raise("validation", "bad");
+    await assertRejects(() => faults.settle(), GpuValidationError);
+    assertEquals(told, 0);
+    gpu.raise("out-of-memory", "no room");
+    await assertRejects(() => faults.settle(), GpuOutOfMemoryError);
+    assertEquals(told, 1);
   });
 
   it("takes an error of a tracked check for the cause of all", async () => {
