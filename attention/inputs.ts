@@ -222,7 +222,7 @@ function maskAndBias(
   return { mask: NO_MASK, bias: { ...array, layout } };
 }
 
-/** Cuts the head axis of an expanded bias in two; one with stride 0 or an even stride always can be. */
+/** Cuts the head axis of an expanded bias in two; one axis always can be. */
 function splitHeads(layout: Layout, [B, G, H, Mq, Mkv]: [number, number, number, number, number]) {
   if (layout.shape.length === 5) return layout;
   if (layout.shape.length === 3) return unsqueezeLayout(unsqueezeLayout(layout, 1), 1);

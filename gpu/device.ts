@@ -30,7 +30,7 @@ let deviceFrom: (runtime: Runtime) => Device;
 
 /**
  * Requests a GPU: the preferred adapter with all features that this library can use and the highest
- * limits it gives. Takes some 50 ms, part of it for tests of the driver.
+ * limits it gives. Takes 0.1 to 1 s, part of it for tests of the driver.
  *
  * @param options Which adapter to prefer; lower limits, for tests.
  * @returns The device. Tensors of one device cannot meet those of another.

@@ -30,7 +30,11 @@ export const flashForward: ForwardOp = {
     for (const [letter, dim] of [["K", K], ["Kv", Kv]] as const) {
       if (dim > MAX_HEAD_DIM) reasons.push(`head dim ${letter} = ${dim} > ${MAX_HEAD_DIM}`);
     }
-    if (p > 0) reasons.push(`dropout p = ${p} > 0 is not implemented yet`);
+    if (p > 0) {
+      reasons.push(
+        `dropout p = ${p} > 0 is not implemented yet: pass p = 0, or call eval() on the layer`,
+      );
+    }
     return reasons;
   },
 

@@ -26,7 +26,11 @@ export const mathForward: ForwardOp = {
           "the device's maxStorageBufferBindingSize",
       );
     }
-    if (p > 0) reasons.push(`dropout p = ${p} > 0 is not implemented yet`);
+    if (p > 0) {
+      reasons.push(
+        `dropout p = ${p} > 0 is not implemented yet: pass p = 0, or call eval() on the layer`,
+      );
+    }
     return reasons;
   },
 

@@ -50,7 +50,7 @@ export function normal(word: number, quantiles: Uint32Array): number {
 
 let table: Uint32Array<ArrayBuffer> | undefined;
 
-/** c0, c1, c2 of each segment of each octave. Computed once, in about 10 ms. */
+/** c0, c1, c2 of each segment of each octave. Computed once, in some 20 ms. */
 export function quantileTable(): Uint32Array<ArrayBuffer> {
   if (table) return table;
   table = new Uint32Array(3 * OCTAVES * SEGMENTS);
