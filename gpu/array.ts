@@ -18,6 +18,9 @@ export interface DeviceArray {
   readonly layout: Layout;
 }
 
+/** Kernels count elements in 32 bits. */
+const MAX_ELEMENTS = 2 ** 32 - 1;
+
 /** A new row-major array, whose contents are arbitrary until a kernel writes them. */
 export function allocate(
   runtime: Runtime,
@@ -25,11 +28,38 @@ export function allocate(
   dtype: SupportedDType,
 ): DeviceArray {
   runtime.faults.assertAlive();
+  const elements = numel(shape);
+  if (elements > MAX_ELEMENTS) {
+    throw new RangeError(
+      `Cannot allocate a tensor of shape ${formatShape(shape)}: it has ${elements} elements, ` +
+        `expected at most ${MAX_ELEMENTS}; split the tensor`,
+    );
+  }
   const storage = runtime.memory.acquire(
     byteSize(shape, dtype),
     `a tensor of shape ${formatShape(shape)} and dtype ${dtype}`,
   );
   return { storage, dtype, layout: contiguousLayout(shape) };
+}
+
+/**
+ * A new row-major array and what a function writes to it; if the function throws, the array's memory is
+ * given back.
+ */
+export function produce(
+  runtime: Runtime,
+  shape: readonly number[],
+  dtype: SupportedDType,
+  write: (out: DeviceArray) => void,
+): DeviceArray {
+  const out = allocate(runtime, shape, dtype);
+  try {
+    write(out);
+  } catch (error) {
+    out.storage.release();
+    throw error;
+  }
+  return out;
 }
 
 /** Bytes that the elements take, rounded up to whole words. */
@@ -38,7 +68,7 @@ export function byteSize(shape: readonly number[], dtype: SupportedDType): numbe
 }
 
 /** Whether the elements are the first bytes of the storage, in order. */
-export function isDense({ layout }: DeviceArray): boolean {
+export function isDense({ layout }: Pick<DeviceArray, "layout">): boolean {
   return layout.offset === 0 && isContiguous(layout);
 }
 

@@ -1,7 +1,7 @@
 /** The device: where tensors are made, and what tells about memory, time and errors. */
 import { allocate, type DeviceArray } from "./array.ts";
-import { assertDType, type DType } from "./dtype.ts";
-import { fill } from "./ops/map.ts";
+import { assertDType, type DType, isFloat } from "./dtype.ts";
+import { fill, narrow } from "./ops/map.ts";
 import { assertHeldBy, parseSource, type TensorSource } from "./parse.ts";
 import { rand, randn } from "./random/fill_random.ts";
 import { freshSeed } from "./random/philox.ts";
@@ -71,7 +71,8 @@ export class Device {
    *
    * @param data A number, nested arrays of numbers or booleans, or a typed array.
    * @param options `shape`: default the nesting's, or flat; a flat list may take any that fits.
-   * `dtype`: default f32, bool for booleans, i32 and u32 for typed arrays of these.
+   * `dtype`: default f32, bool for booleans, i32 and u32 for typed arrays of these. Numbers become
+   * f16 and bf16 on the host, rounded once.
    */
   tensor(
     data: TensorSource,
@@ -107,7 +108,7 @@ export class Device {
 
   /**
    * `start, start + step, ...` up to but not including `end`; with one number, `0, 1, ... end - 1`.
-   * Computed in 64-bit floats, then rounded. f32 unless `dtype` says otherwise.
+   * Computed in 64-bit floats, then rounded once. f32 unless `dtype` says otherwise.
    */
   arange(
     start: number,
@@ -127,25 +128,31 @@ export class Device {
   }
 
   /**
-   * Uniform random numbers in [0, 1), f32. The same seed gives the same numbers on every adapter.
+   * Uniform random numbers in [0, 1). The same seed gives the same numbers on every adapter.
    *
    * @param shape Shape of the tensor.
-   * @param options `seed`: a whole number below 2^53; default a new one every time.
+   * @param options `seed`: a whole number below 2^53; default a new one every time. `dtype`: f32 by
+   * default; f16 and bf16 are those numbers rounded, so that 1 may occur.
    */
-  rand(shape: readonly number[], { seed = freshSeed() }: { seed?: number } = {}): Tensor {
-    assertShape(shape, "create a tensor");
-    return this.#own(rand(this.#runtime, shape, seed));
+  rand(
+    shape: readonly number[],
+    { seed = freshSeed(), dtype = "f32" }: { seed?: number; dtype?: DType } = {},
+  ): Tensor {
+    return this.#random(rand, shape, seed, dtype);
   }
 
   /**
-   * Standard normal random numbers, f32. The same seed gives the same numbers on every adapter.
+   * Standard normal random numbers. The same seed gives the same numbers on every adapter.
    *
    * @param shape Shape of the tensor.
-   * @param options `seed`: a whole number below 2^53; default a new one every time.
+   * @param options `seed`: a whole number below 2^53; default a new one every time. `dtype`: f32 by
+   * default; f16 and bf16 are those numbers rounded.
    */
-  randn(shape: readonly number[], { seed = freshSeed() }: { seed?: number } = {}): Tensor {
-    assertShape(shape, "create a tensor");
-    return this.#own(randn(this.#runtime, shape, seed));
+  randn(
+    shape: readonly number[],
+    { seed = freshSeed(), dtype = "f32" }: { seed?: number; dtype?: DType } = {},
+  ): Tensor {
+    return this.#random(randn, shape, seed, dtype);
   }
 
   /** Bytes of GPU memory in use, at most so far, and reserved; numbers of buffers and tensors. */
@@ -204,6 +211,16 @@ export class Device {
   /** The adapter's name. */
   toString(): string {
     return `Device("${this.info.adapter}")`;
+  }
+
+  #random(fill: typeof rand, shape: readonly number[], seed: number, dtype: DType): Tensor {
+    assertShape(shape, "create a tensor");
+    if (!isFloat(dtype)) {
+      throw new TypeError(
+        `Cannot create a tensor of random numbers: dtype is ${dtype}, expected f32, f16 or bf16`,
+      );
+    }
+    return this.#own(narrow(this.#runtime, fill(this.#runtime, shape, seed), dtype));
   }
 
   #own(array: DeviceArray): Tensor {

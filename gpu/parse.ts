@@ -1,6 +1,7 @@
 /** From what callers pass to `device.tensor()` to bytes: nested arrays, typed arrays, numbers. */
-import { assertDType, type DType, type SupportedDType, type TensorData, viewAs } from "./dtype.ts";
 import { byteSize } from "./array.ts";
+import { assertDType, decodeElements, type DType, isHalf, type SupportedDType } from "./dtype.ts";
+import { encodeHalves } from "./half.ts";
 import { assertShape, formatShape, numel, sameShape } from "./shape.ts";
 
 /** Numbers or booleans, nested to any depth. */
@@ -107,7 +108,11 @@ function encode(
   shape: readonly number[],
 ): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(byteSize(shape, dtype));
-  const target: TensorData = viewAs(dtype, bytes.buffer, values.length);
+  if (isHalf(dtype)) {
+    encodeHalves(dtype, values, new Uint16Array(bytes.buffer));
+    return bytes;
+  }
+  const target = decodeElements(dtype, bytes.buffer, values.length);
   const isPlainCopy = ArrayBuffer.isView(values) && values.constructor === target.constructor &&
     dtype !== "bool";
   if (isPlainCopy) {

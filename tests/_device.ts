@@ -1,5 +1,5 @@
 /** What every test on a GPU needs: a device, inputs that show a stray read, a check for leaks. */
-import { type Device, requestDevice, type Tensor, tidy } from "@denoformers/attention";
+import { type Device, type DType, requestDevice, type Tensor, tidy } from "@denoformers/attention";
 import { assertLessOrEqual } from "@std/assert";
 
 let shared: Promise<Device> | undefined;
@@ -10,7 +10,7 @@ export function sharedDevice(): Promise<Device> {
 }
 
 /**
- * A strided f32 view of these values within a larger buffer whose every other element is NaN: before the
+ * A strided view of these values within a larger buffer whose every other element is NaN: before the
  * first, behind the last and between the rows of every axis. A kernel that reads beside the view, and
  * lets what it read count, gives NaN. The view starts at no multiple of 4 elements, and its rows lie at
  * no multiple of its sizes apart.
@@ -18,11 +18,13 @@ export function sharedDevice(): Promise<Device> {
  * @param device Where to make it.
  * @param values The elements in row-major order.
  * @param shape Shape of the view.
+ * @param dtype A float type.
  */
 export function nanPadded(
   device: Device,
   values: ArrayLike<number>,
   shape: readonly number[],
+  dtype: DType = "f32",
 ): Tensor {
   const rank = shape.length;
   // One NaN before and one behind along every axis, two behind along the last.
@@ -44,7 +46,9 @@ export function nanPadded(
     buffer[position] = values[i]!;
   }
   return tidy(() => {
-    let view = device.tensor(buffer).slice(0, lead, lead + product(padded)).reshape(padded);
+    let view = device.tensor(buffer, { dtype }).slice(0, lead, lead + product(padded)).reshape(
+      padded,
+    );
     for (let axis = 0; axis < rank; axis++) view = view.slice(axis, 1, 1 + shape[axis]!);
     return view;
   });

@@ -1,5 +1,4 @@
 /** WGSL that reads elements of a strided array of any element type, shared by the kernels here. */
-import { type DeviceArray, isDense } from "../array.ts";
 import { elementsPerWord, encodingOf, type SupportedDType } from "../dtype.ts";
 import { MAX_RANK } from "../shape.ts";
 
@@ -12,13 +11,18 @@ export interface OperandKind {
 }
 
 /** The kind of an operand. */
-export function operandKind(array: DeviceArray): OperandKind {
-  return { dtype: array.dtype, dense: isDense(array) };
+export function operandKind({ dtype, dense }: OperandKind): OperandKind {
+  return { dtype, dense };
+}
+
+/** WGSL that accessors of elements of these types call, each function once. */
+export function accessorHelpers(dtypes: readonly SupportedDType[]): string {
+  return [...new Set(dtypes)].map((dtype) => encodingOf(dtype).helpers).join("");
 }
 
 /**
  * Declares operand `name` at a binding, with `load_<name>(position)`, which gives the element at a
- * position of its storage.
+ * position of its storage. Needs {@linkcode accessorHelpers} of its type.
  */
 export function declareOperand(name: string, binding: number, dtype: SupportedDType): string {
   const { wgsl, unpack } = encodingOf(dtype);

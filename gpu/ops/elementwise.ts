@@ -1,6 +1,6 @@
 /** The elementwise functions by name: one line of WGSL each. */
 import { byteSize, type DeviceArray } from "../array.ts";
-import { promote, type SupportedDType } from "../dtype.ts";
+import { computeType, isFloat, promote, roundedTo, type SupportedDType } from "../dtype.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { broadcastShapes, formatShape } from "../shape.ts";
 import { copy, map, type MapOperand } from "./map.ts";
@@ -71,7 +71,7 @@ export function unary(runtime: Runtime, name: UnaryName, a: DeviceArray): Device
   if (name in FLOAT_UNARY) {
     // Some drivers turn NaN into a number in these functions.
     const expression = `select(${FLOAT_UNARY[name as keyof typeof FLOAT_UNARY]}, a, is_nan(a))`;
-    return map(runtime, { name, compute: "f32", output: "f32", expression }, [a]);
+    return map(runtime, { name, compute: "f32", output: floatType(a.dtype), expression }, [a]);
   }
   assertNumeric(a.dtype, name);
   if (a.dtype === "u32" && name === "neg") {
@@ -80,8 +80,8 @@ export function unary(runtime: Runtime, name: UnaryName, a: DeviceArray): Device
   const keepsValue = a.dtype === "u32" && (name === "abs" || name === "relu");
   if (keepsValue) return copy(runtime, a);
   let expression: string = UNARY[name as keyof typeof UNARY];
-  if (a.dtype === "f32") expression = `select(${expression}, a, is_nan(a))`;
-  return map(runtime, { name, compute: a.dtype, output: a.dtype, expression }, [a]);
+  if (isFloat(a.dtype)) expression = `select(${expression}, a, is_nan(a))`;
+  return map(runtime, { name, compute: computeType(a.dtype), output: a.dtype, expression }, [a]);
 }
 
 /** Applies a function of two operands, of which one may be a number. */
@@ -92,22 +92,27 @@ export function binary(
   b: MapOperand,
 ): DeviceArray {
   const common = commonType(a, b, name);
+  const compute = computeType(common);
   if (name === "div" || name === "pow") {
     const fn = name === "div"
       ? { expression: "a / b" }
       : { expression: "power(a, b)", helpers: POWER };
-    return map(runtime, { name, compute: "f32", output: "f32", ...fn }, [a, b]);
+    return map(runtime, { name, compute: "f32", output: floatType(common), ...fn }, [a, b]);
   }
   if (name in COMPARISON) {
     const expression = COMPARISON[name as keyof typeof COMPARISON];
-    return map(runtime, { name, compute: common, output: "bool", expression }, [a, b]);
+    // As an element would hold it: it equals elements that were made from it.
+    const held = [a, b].map((operand) =>
+      typeof operand === "number" ? roundedTo(common, operand) : operand
+    );
+    return map(runtime, { name, compute, output: "bool", expression }, held);
   }
   assertNumeric(common, name);
   let expression: string = BINARY[name as keyof typeof BINARY];
-  if (common === "f32" && (name === "maximum" || name === "minimum")) {
+  if (isFloat(common) && (name === "maximum" || name === "minimum")) {
     expression = `select(${expression}, a + b, is_nan(a) || is_nan(b))`;
   }
-  return map(runtime, { name, compute: common, output: common, expression }, [a, b]);
+  return map(runtime, { name, compute, output: common, expression }, [a, b]);
 }
 
 /** `condition ? a : b`, element by element. */
@@ -128,12 +133,11 @@ export function where(
     [],
   );
   runtime.memory.assertFits(byteSize(shape, common), `a tensor of shape ${formatShape(shape)}`);
-  const [x, y] = [a, b].map((operand) =>
-    typeof operand === "number" || operand.dtype === common
-      ? operand
-      : copy(runtime, operand, common)
-  );
-  const compute = common === "bool" ? "u32" : common;
+  const [x, y] = [a, b].map((operand) => {
+    if (typeof operand === "number") return roundedTo(common, operand);
+    return operand.dtype === common ? operand : copy(runtime, operand, common);
+  });
+  const compute = common === "bool" ? "u32" : computeType(common);
   // All operands of a map share a type, so the condition is compared in it: 0 or not 0.
   const out = map(
     runtime,
@@ -170,7 +174,7 @@ export function logical(
 /** A number takes the array's type if it can be held by it, and makes it f32 if it cannot. */
 function commonType(a: MapOperand, b: MapOperand, name: string): SupportedDType {
   const typeBeside = (array: DeviceArray, value: number): SupportedDType => {
-    const fits = array.dtype === "f32" ||
+    const fits = isFloat(array.dtype) ||
       (array.dtype === "i32" && value === (value | 0)) ||
       (array.dtype === "u32" && value === (value >>> 0));
     return fits ? array.dtype : "f32";
@@ -178,6 +182,11 @@ function commonType(a: MapOperand, b: MapOperand, name: string): SupportedDType 
   if (typeof a === "number") return typeof b === "number" ? "f32" : typeBeside(b, a);
   if (typeof b === "number") return typeBeside(a, b);
   return promote(a.dtype, b.dtype, name);
+}
+
+/** The type of quotients, exponentials and the like: f32 unless the operands have another float's. */
+function floatType(dtype: SupportedDType): SupportedDType {
+  return isFloat(dtype) ? dtype : "f32";
 }
 
 function assertNumeric(dtype: SupportedDType, name: string): void {

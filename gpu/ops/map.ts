@@ -3,14 +3,22 @@
  * thread computes one 32-bit word of the output, so that types of less than a word need no atomics.
  * Time and memory are O(elements).
  */
-import { allocate, type DeviceArray } from "../array.ts";
-import { elementsPerWord, encodingOf, type SupportedDType } from "../dtype.ts";
-import { coalesce, expandLayout } from "../layout.ts";
+import { type DeviceArray, isDense, produce, withLayout } from "../array.ts";
+import {
+  computeType,
+  elementsPerWord,
+  encodingOf,
+  roundedTo,
+  type SupportedDType,
+  wordType,
+} from "../dtype.ts";
+import { coalesce, expandLayout, type Layout } from "../layout.ts";
 import { type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
 import { type ParamFields, paramStruct, type ParamType } from "../runtime/params.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { broadcastShapes, ceilDiv, numel } from "../shape.ts";
 import {
+  accessorHelpers,
   declareOperand,
   declareWalk,
   IS_NAN,
@@ -18,13 +26,15 @@ import {
   operandKind,
   padAxes,
 } from "./accessors.ts";
+import { type BoundArray, inShares, type Share } from "./bindings.ts";
+import { gather } from "./gather.ts";
 
 /** What a map computes at each element. */
 export interface MapFunction {
   /** Name in errors and profiles. */
   readonly name: string;
   /** The type that every operand is converted to first. */
-  readonly compute: SupportedDType;
+  readonly compute: ComputeDType;
   /** Element type of the result. */
   readonly output: SupportedDType;
   /** WGSL expression of `a`, `b`, `c`, the operands in order. */
@@ -32,6 +42,8 @@ export interface MapFunction {
   /** WGSL functions that the expression calls. */
   readonly helpers?: string;
 }
+
+type ComputeDType = ReturnType<typeof computeType>;
 
 /** An operand: an array, or one number for all elements. */
 export type MapOperand = DeviceArray | number;
@@ -68,48 +80,56 @@ export function map(
     (sofar, { layout }) => broadcastShapes(sofar, layout.shape, fn.name),
     [],
   );
-  const out = allocate(runtime, shape, fn.output);
-  mapInto(runtime, fn, operands, out);
-  return out;
+  return produce(runtime, shape, fn.output, (out) => mapInto(runtime, fn, operands, out));
 }
 
-/** As {@linkcode map}, with all elements of a dense array of the common shape as the target. */
-export function mapInto(
+/** Computes `fn` at each element of a dense array, to whose shape the operands expand. */
+function mapInto(
   runtime: Runtime,
   fn: MapFunction,
   operands: readonly MapOperand[],
   out: DeviceArray,
 ): void {
-  const elements = numel(out.layout.shape);
-  if (elements === 0) return;
-  const layouts = operands.map((operand) =>
-    typeof operand === "number" ? undefined : expandLayout(operand.layout, out.layout.shape)
-  );
-  const { shape, strides } = coalesce(
-    layouts.map((layout) => layout?.strides ?? out.layout.strides),
-    out.layout.shape,
-  );
-  const kinds = operands.map((operand, i) => {
-    if (typeof operand === "number") return "scalar";
-    return operandKind({ ...operand, layout: layouts[i]! });
+  const { shape } = out.layout;
+  if (numel(shape) === 0) return;
+  const arrays = operands.filter((operand) => typeof operand !== "number")
+    .map((array) => withLayout(array, expandLayout(array.layout, shape)));
+  inShares(runtime, arrays, out, (share) => {
+    const rest = share.arrays.values();
+    const inputs = operands.map((operand) =>
+      typeof operand === "number" ? operand : rest.next().value!
+    );
+    dispatchShare(runtime, fn, inputs, share, out.layout);
   });
-  const { kernel, params } = mapKernel(fn, kinds, shape.length);
-  const words = ceilDiv(elements, elementsPerWord(fn.output));
-  const values: Record<string, number | number[]> = { words, elements };
-  operands.forEach((operand, i) => {
-    if (typeof operand === "number") {
-      values[`${NAMES[i]}_scalar`] = scalarBits(operand, fn.compute);
+}
+
+function dispatchShare(
+  runtime: Runtime,
+  fn: MapFunction,
+  inputs: readonly (BoundArray | number)[],
+  share: Share,
+  outLayout: Layout,
+): void {
+  const { shape, strides } = coalesce(
+    inputs.map((input) => typeof input === "number" ? outLayout.strides : input.layout.strides),
+    outLayout.shape,
+  );
+  const kinds = inputs.map((input) => typeof input === "number" ? "scalar" : operandKind(input));
+  const { kernel, params } = mapKernel(fn, kinds, shape.length, share.start > 0);
+  const words = ceilDiv(share.count, elementsPerWord(fn.output));
+  const values: Record<string, number | number[]> = { words, elements: share.count };
+  if (share.start > 0) values.start = share.start;
+  inputs.forEach((input, i) => {
+    if (typeof input === "number") {
+      values[`${NAMES[i]}_scalar`] = scalarBits(input, fn.compute);
     } else {
-      values[`${NAMES[i]}_offset`] = layouts[i]!.offset;
+      values[`${NAMES[i]}_offset`] = input.layout.offset;
     }
   });
   values.shape = padAxes(shape, 1);
-  operands.forEach((_, i) => values[`${NAMES[i]}_strides`] = padAxes(strides[i]!, 0));
+  inputs.forEach((_, i) => values[`${NAMES[i]}_strides`] = padAxes(strides[i]!, 0));
   runtime.kernels.dispatch(kernel, {
-    storages: [
-      ...operands.filter((operand) => typeof operand !== "number"),
-      out,
-    ].map((array) => array.storage),
+    storages: [...share.arrays.map(({ binding }) => binding), share.out],
     params: params.pack(values),
     workgroups: ceilDiv(words, THREADS),
   });
@@ -117,7 +137,22 @@ export function mapInto(
 
 /** Row-major copy of an array, or the array's own elements converted to another type. */
 export function copy(runtime: Runtime, array: DeviceArray, dtype = array.dtype): DeviceArray {
+  const { maxStorageBufferBindingSize: limit } = runtime.info.limits;
+  // Whose elements may lie anywhere is gathered straight to its place, without scratch memory.
+  const isGathered = array.storage.buffer.size > limit && !isDense(array) &&
+    dtype === array.dtype && wordType(dtype) === dtype;
+  if (isGathered) return gather(runtime, array);
   return map(runtime, castFunction(array.dtype, dtype), [array]);
+}
+
+/** An array as another type: itself, or a copy that takes the place of the array, which is released. */
+export function narrow(runtime: Runtime, array: DeviceArray, dtype: SupportedDType): DeviceArray {
+  if (array.dtype === dtype) return array;
+  try {
+    return copy(runtime, array, dtype);
+  } finally {
+    array.storage.release();
+  }
 }
 
 /** Fills a new array with one number. */
@@ -127,17 +162,18 @@ export function fill(
   dtype: SupportedDType,
   value: number,
 ): DeviceArray {
-  const out = allocate(runtime, shape, dtype);
-  mapInto(runtime, { name: "fill", compute: dtype, output: dtype, expression: "a" }, [value], out);
-  return out;
+  const fn = { name: "fill", compute: computeType(dtype), output: dtype, expression: "a" };
+  const rounded = roundedTo(dtype, value);
+  return produce(runtime, shape, dtype, (out) => mapInto(runtime, fn, [rounded], out));
 }
 
 function castFunction(from: SupportedDType, to: SupportedDType): MapFunction {
   const expression = to === "bool" ? "select(1u, 0u, a == 0)" : `${encodingOf(to).wgsl}(a)`;
-  return { name: from === to ? "copy" : `cast_${to}`, compute: from, output: to, expression };
+  const name = from === to ? "copy" : `cast_${to}`;
+  return { name, compute: computeType(from), output: to, expression };
 }
 
-function scalarBits(value: number, dtype: SupportedDType): number {
+function scalarBits(value: number, dtype: ComputeDType): number {
   switch (dtype) {
     case "f32":
       return new Uint32Array(new Float32Array([value]).buffer)[0]!;
@@ -151,14 +187,16 @@ function scalarBits(value: number, dtype: SupportedDType): number {
 type Built = { kernel: Kernel; params: ReturnType<typeof paramStruct<ParamFields>> };
 const kernels = new Map<string, Built>();
 
+/** @param isLater Whether the kernel is for a share that does not begin with the first element. */
 function mapKernel(
   fn: MapFunction,
   kinds: readonly (OperandKind | "scalar")[],
   rank: number,
+  isLater: boolean,
 ): Built {
-  const key = JSON.stringify([fn, kinds, rank]);
+  const key = JSON.stringify([fn, kinds, rank, isLater]);
   let built = kernels.get(key);
-  if (!built) kernels.set(key, built = buildMapKernel(fn, kinds, rank));
+  if (!built) kernels.set(key, built = buildMapKernel(fn, kinds, rank, isLater));
   return built;
 }
 
@@ -166,8 +204,10 @@ function buildMapKernel(
   fn: MapFunction,
   kinds: readonly (OperandKind | "scalar")[],
   rank: number,
+  isLater: boolean,
 ): Built {
   const fields: Record<string, ParamType> = { words: "u32", elements: "u32" };
+  if (isLater) fields.start = "u32";
   kinds.forEach((kind, i) => {
     fields[kind === "scalar" ? `${NAMES[i]}_scalar` : `${NAMES[i]}_offset`] = "u32";
   });
@@ -177,6 +217,7 @@ function buildMapKernel(
 
   const compute = encodingOf(fn.compute).wgsl;
   const { wgsl: result, pack } = encodingOf(fn.output);
+  const index = isLater ? "params.start + index" : "index";
   let binding = 0;
   const loads = kinds.map((kind, i) => {
     const name = NAMES[i]!;
@@ -186,12 +227,13 @@ function buildMapKernel(
     const walk = kind.dense ? "" : declareWalk(name, "shape", rank);
     return {
       declaration: declareOperand(name, binding++, kind.dtype) + walk,
-      value: `${compute}(load_${name}(${kind.dense ? "index" : `at_${name}(index)`}))`,
+      value: `${compute}(load_${name}(${kind.dense ? "index" : `at_${name}(${index})`}))`,
     };
   });
   const source = [
     params.wgsl,
     `const THREADS = ${THREADS}u;\nconst ELEMENTS_PER_WORD = ${elementsPerWord(fn.output)}u;\n`,
+    accessorHelpers([...kinds.flatMap((kind) => kind === "scalar" ? [] : kind.dtype), fn.output]),
     ...loads.map(({ declaration }) => declaration),
     `@group(0) @binding(${binding}) var<storage, read_write> out: array<u32>;\n`,
     `fn pack(v: ${result}, e: u32) -> u32 { return ${pack}; }\n`,

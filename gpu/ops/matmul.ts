@@ -4,15 +4,17 @@
  * it stages 64 x 16 of A and 16 x 64 of B in workgroup memory, and each of its 64 threads keeps 8 x 8
  * sums in registers, so that four vec4 reads feed 64 multiply-adds. Time O(B M N K), scratch none.
  */
-import { allocate, type DeviceArray } from "../array.ts";
-import { coalesce } from "../layout.ts";
+import { type DeviceArray, produce } from "../array.ts";
+import { type DType, isFloat } from "../dtype.ts";
+import { coalesce, type Layout } from "../layout.ts";
 import { type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
 import { paramStruct } from "../runtime/params.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { unroll } from "../runtime/unroll.ts";
 import { broadcastShapes, ceilDiv, formatShape, numel } from "../shape.ts";
-import { padAxes, WALK } from "./accessors.ts";
-import { fill } from "./map.ts";
+import { accessorHelpers, declareOperand, padAxes, WALK } from "./accessors.ts";
+import { assertOneBinding, bindArray } from "./bindings.ts";
+import { fill, narrow } from "./map.ts";
 
 const TILE = 64;
 const CONSTANTS = { TILE, DEPTH: 16, THREADS: 64 };
@@ -41,16 +43,6 @@ const BODY = /* wgsl */ `
 // One vec4 holds four neighbouring rows of A, or columns of B, at one k.
 var<workgroup> a_tile: array<array<vec4f, TILE / 4u>, DEPTH>;
 var<workgroup> b_tile: array<array<vec4f, TILE / 4u>, DEPTH>;
-
-fn a_at(origin: u32, row: u32, k: u32) -> f32 {
-  if (row >= params.m || k >= params.k) { return 0.0; }
-  return a[origin + row * params.a_row + k * params.a_step];
-}
-
-fn b_at(origin: u32, k: u32, column: u32) -> f32 {
-  if (column >= params.n || k >= params.k) { return 0.0; }
-  return b[origin + k * params.b_step + column * params.b_column];
-}
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -122,6 +114,21 @@ fn main(
 }
 `;
 
+/** `a_at` and `b_at`: an element of an operand, zero beyond its edge. */
+function edgeReads(load: (name: string, position: string) => string): string {
+  return /* wgsl */ `
+fn a_at(origin: u32, row: u32, k: u32) -> f32 {
+  if (row >= params.m || k >= params.k) { return 0.0; }
+  return ${load("a", "origin + row * params.a_row + k * params.a_step")};
+}
+
+fn b_at(origin: u32, k: u32, column: u32) -> f32 {
+  if (column >= params.n || k >= params.k) { return 0.0; }
+  return ${load("b", "origin + k * params.b_step + column * params.b_column")};
+}
+`;
+}
+
 /** Options of {@linkcode matmul}. */
 export interface MatmulOptions {
   /** `[n]`, added to each row of the product. */
@@ -133,7 +140,10 @@ export interface MatmulOptions {
   readonly zeroHides?: boolean;
 }
 
-/** `a [..., m, k]` times `b [..., k, n]`, with leading axes that broadcast. f32 only. */
+/**
+ * `a [..., m, k]` times `b [..., k, n]`, with leading axes that broadcast. Operands and bias have one
+ * float type, which the result has as well; sums are f32.
+ */
 export function matmul(
   runtime: Runtime,
   a: DeviceArray,
@@ -141,9 +151,14 @@ export function matmul(
   { bias, zeroHides = false }: MatmulOptions = {},
 ): DeviceArray {
   const shapes = `shapes are ${formatShape(a.layout.shape)} and ${formatShape(b.layout.shape)}`;
-  if (a.dtype !== "f32" || b.dtype !== "f32") {
+  const { dtype } = a;
+  if (!isFloat(dtype) || b.dtype !== dtype || (bias && bias.dtype !== dtype)) {
+    const types = bias
+      ? `${dtype}, ${b.dtype} and ${bias.dtype} (bias)`
+      : `${dtype} and ${b.dtype}`;
     throw new TypeError(
-      `Cannot matmul: dtypes are ${a.dtype} and ${b.dtype}, expected f32, convert with .to("f32")`,
+      `Cannot matmul: dtypes are ${types}, expected one of f32, f16 and bf16 for all, ` +
+        `convert with .to("f32")`,
     );
   }
   if (a.layout.shape.length < 2 || b.layout.shape.length < 2) {
@@ -156,89 +171,116 @@ export function matmul(
   }
   const lead = broadcastShapes(a.layout.shape.slice(0, -2), b.layout.shape.slice(0, -2), "matmul");
   const outShape = [...lead, m, n];
-  if (k === 0 && !bias) return fill(runtime, outShape, "f32", 0);
-  const out = allocate(runtime, outShape, "f32");
-  if (numel(outShape) === 0) return out;
-
-  const batch = coalesce([leadStrides(a, lead), leadStrides(b, lead)], lead);
+  if (k === 0 && !bias) return fill(runtime, outShape, dtype, 0);
+  assertOneBinding(runtime, "matmul", outShape, "f32");
+  const [boundA, boundB, ...boundBias] = [a, b, ...(bias ? [bias] : [])]
+    .map((array) => bindArray(runtime, "matmul", array));
+  const layoutA = boundA!.layout;
+  const layoutB = boundB!.layout;
+  const batch = coalesce([leadStrides(layoutA, lead), leadStrides(layoutB, lead)], lead);
   const batches = numel(lead);
   const rowTiles = ceilDiv(m, TILE);
   const columnTiles = ceilDiv(n, TILE);
-  const [aRow, aStep] = a.layout.strides.slice(-2) as [number, number];
-  const [bStep, bColumn] = b.layout.strides.slice(-2) as [number, number];
-  const kernel = matmulKernel(batch.shape.length, aStep === 1, bStep === 1, !!bias, zeroHides);
-  runtime.kernels.dispatch(kernel, {
-    storages: [a, b, ...(bias ? [bias] : []), out].map((array) => array.storage),
-    params: PARAMS.pack({
-      m,
-      n,
-      k,
-      batches,
-      row_tiles: rowTiles,
-      column_tiles: columnTiles,
-      a_offset: a.layout.offset,
-      a_row: aRow,
-      a_step: aStep,
-      b_offset: b.layout.offset,
-      b_step: bStep,
-      b_column: bColumn,
-      bias_offset: bias?.layout.offset ?? 0,
-      bias_step: bias?.layout.strides[0] ?? 0,
-      batch_shape: padAxes(batch.shape, 1),
-      a_strides: padAxes(batch.strides[0]!, 0),
-      b_strides: padAxes(batch.strides[1]!, 0),
-    }),
-    workgroups: batches * rowTiles * columnTiles,
+  const [aRow, aStep] = layoutA.strides.slice(-2) as [number, number];
+  const [bStep, bColumn] = layoutB.strides.slice(-2) as [number, number];
+  const kernel = matmulKernel({
+    dtype,
+    batchRank: batch.shape.length,
+    aDenseInK: aStep === 1,
+    bDenseInK: bStep === 1,
+    hasBias: !!bias,
+    zeroHides,
   });
-  return out;
+  const out = produce(runtime, outShape, "f32", (out) => {
+    if (numel(outShape) === 0) return;
+    runtime.kernels.dispatch(kernel, {
+      storages: [boundA!, boundB!, ...boundBias].map(({ binding }) => binding).concat(out.storage),
+      params: PARAMS.pack({
+        m,
+        n,
+        k,
+        batches,
+        row_tiles: rowTiles,
+        column_tiles: columnTiles,
+        a_offset: layoutA.offset,
+        a_row: aRow,
+        a_step: aStep,
+        b_offset: layoutB.offset,
+        b_step: bStep,
+        b_column: bColumn,
+        bias_offset: boundBias[0]?.layout.offset ?? 0,
+        bias_step: boundBias[0]?.layout.strides[0] ?? 0,
+        batch_shape: padAxes(batch.shape, 1),
+        a_strides: padAxes(batch.strides[0]!, 0),
+        b_strides: padAxes(batch.strides[1]!, 0),
+      }),
+      workgroups: batches * rowTiles * columnTiles,
+    });
+  });
+  return narrow(runtime, out, dtype);
 }
 
 /** Strides over the common leading axes, 0 where this operand is broadcast. */
-function leadStrides({ layout }: DeviceArray, lead: readonly number[]): number[] {
-  const own = layout.shape.length - 2;
+function leadStrides({ shape, strides }: Layout, lead: readonly number[]): number[] {
+  const own = shape.length - 2;
   return lead.map((_, axis) => {
     const at = axis - lead.length + own;
-    return at < 0 || layout.shape[at] === 1 ? 0 : layout.strides[at]!;
+    return at < 0 || shape[at] === 1 ? 0 : strides[at]!;
   });
+}
+
+/** What is compiled into a kernel. */
+interface MatmulConfig {
+  readonly dtype: DType;
+  readonly batchRank: number;
+  readonly aDenseInK: boolean;
+  readonly bDenseInK: boolean;
+  readonly hasBias: boolean;
+  readonly zeroHides: boolean;
 }
 
 const kernels = new Map<string, Kernel>();
 
-function matmulKernel(
-  batchRank: number,
-  aDenseInK: boolean,
-  bDenseInK: boolean,
-  hasBias: boolean,
-  zeroHides: boolean,
-): Kernel {
-  const key = [batchRank, aDenseInK, bDenseInK, hasBias, zeroHides].join();
+function matmulKernel(config: MatmulConfig): Kernel {
+  const key = Object.values(config).join();
   let kernel = kernels.get(key);
   if (!kernel) {
-    const source = [
-      PARAMS.wgsl,
-      ...Object.entries(CONSTANTS).map(([name, value]) => `const ${name} = ${value}u;\n`),
-      `const BATCH_RANK = ${batchRank}u;\n`,
-      `const A_DENSE_IN_K = ${aDenseInK};\nconst B_DENSE_IN_K = ${bDenseInK};\n`,
-      "@group(0) @binding(0) var<storage, read> a: array<f32>;\n",
-      "@group(0) @binding(1) var<storage, read> b: array<f32>;\n",
-      hasBias
-        ? "@group(0) @binding(2) var<storage, read> bias: array<f32>;\n" +
-          "fn bias_at(n: u32) -> f32 { return bias[params.bias_offset + n * params.bias_step]; }\n"
-        : "fn bias_at(n: u32) -> f32 { return 0.0; }\n",
-      `@group(0) @binding(${hasBias ? 3 : 2}) var<storage, read_write> out: array<f32>;\n`,
-      "fn multiply(a: f32, b: vec4f) -> vec4f { return ",
-      zeroHides ? "select(a * b, vec4f(), a == 0.0)" : "a * b",
-      "; }\n",
-      WALK,
-      WORKGROUP_INDEX,
-      unroll(BODY, CONSTANTS),
-    ].join("");
-    kernel = {
-      label: "matmul",
-      source,
-      bindings: ["read", "read", ...(hasBias ? ["read" as const] : []), "write"],
-    };
+    const { hasBias } = config;
+    const bindings = ["read", "read", ...(hasBias ? ["read" as const] : []), "write"] as const;
+    kernel = { label: "matmul", source: matmulSource(config), bindings };
     kernels.set(key, kernel);
   }
   return kernel;
+}
+
+function matmulSource(
+  { dtype, batchRank, aDenseInK, bDenseInK, hasBias, zeroHides }: MatmulConfig,
+): string {
+  const isPlain = dtype === "f32"; // Needs no unpacking: the buffers are arrays of f32.
+  const declare = (name: string, binding: number) =>
+    isPlain
+      ? `@group(0) @binding(${binding}) var<storage, read> ${name}: array<f32>;\n`
+      : declareOperand(name, binding, dtype);
+  const load = (name: string, position: string) =>
+    isPlain ? `${name}[${position}]` : `load_${name}(${position})`;
+  const biasAt = load("bias", "params.bias_offset + n * params.bias_step");
+  return [
+    PARAMS.wgsl,
+    ...Object.entries(CONSTANTS).map(([name, value]) => `const ${name} = ${value}u;\n`),
+    `const BATCH_RANK = ${batchRank}u;\n`,
+    `const A_DENSE_IN_K = ${aDenseInK};\nconst B_DENSE_IN_K = ${bDenseInK};\n`,
+    accessorHelpers([dtype]),
+    declare("a", 0),
+    declare("b", 1),
+    hasBias ? declare("bias", 2) : "",
+    `fn bias_at(n: u32) -> f32 { return ${hasBias ? biasAt : "0.0"}; }\n`,
+    `@group(0) @binding(${hasBias ? 3 : 2}) var<storage, read_write> out: array<f32>;\n`,
+    "fn multiply(a: f32, b: vec4f) -> vec4f { return ",
+    zeroHides ? "select(a * b, vec4f(), a == 0.0)" : "a * b",
+    "; }\n",
+    WALK,
+    WORKGROUP_INDEX,
+    edgeReads(load),
+    unroll(BODY, CONSTANTS),
+  ].join("");
 }

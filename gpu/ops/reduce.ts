@@ -4,15 +4,16 @@
  * are first cut into pieces, so that more than a few workgroups have work. The order of additions
  * depends only on the sizes, so results repeat bit by bit. Time O(inputs).
  */
-import { allocate, type DeviceArray, withLayout } from "../array.ts";
-import { encodingOf, type SupportedDType } from "../dtype.ts";
+import { type DeviceArray, produce, withLayout } from "../array.ts";
+import { computeType, encodingOf, isHalf, type SupportedDType } from "../dtype.ts";
 import { coalesce, contiguousLayout } from "../layout.ts";
 import { type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
 import { paramStruct } from "../runtime/params.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { ceilDiv, formatShape, numel } from "../shape.ts";
-import { declareOperand, IS_NAN, padAxes, WALK } from "./accessors.ts";
-import { fill } from "./map.ts";
+import { accessorHelpers, declareOperand, IS_NAN, padAxes, WALK } from "./accessors.ts";
+import { assertOneBinding, bindArray } from "./bindings.ts";
+import { fill, narrow } from "./map.ts";
 
 /** The reductions by name. */
 export type ReduceName = "sum" | "mean" | "max" | "min";
@@ -89,35 +90,51 @@ export function reduce(
   const piece = Math.max(PIECE, ceilDiv(length, PIECE));
   const pieces = ceilDiv(length, piece);
   const factor = 1 / length;
-  if (pieces === 1) return reducePieces(runtime, name, a, axes, { piece, pieces, factor });
-  const partial = reducePieces(runtime, name, a, axes, { piece, pieces, factor: 1 });
-  const last = [partial.layout.shape.length - 1];
-  const joined = reducePieces(runtime, name, partial, last, { piece: pieces, pieces: 1, factor });
-  partial.storage.release();
-  return withLayout(joined, contiguousLayout(outShape));
+  // Halves are summed in f32, whatever the result.
+  const summed = computeType(dtype);
+  const outputs = numel(outShape);
+  assertOneBinding(runtime, name, [outputs, pieces], summed);
+  const first = { piece, pieces, factor: pieces === 1 ? factor : 1 };
+  const partial = reducePieces(runtime, name, a, axes, summed, first);
+  if (pieces === 1) return reshaped(runtime, partial, outShape, dtype);
+  try {
+    const last = { piece: pieces, pieces: 1, factor };
+    const joined = reducePieces(runtime, name, partial, [1], summed, last);
+    return reshaped(runtime, joined, outShape, dtype);
+  } finally {
+    partial.storage.release();
+  }
 }
 
-/** One pass; with several pieces the result has their axis behind the others. */
+function reshaped(
+  runtime: Runtime,
+  array: DeviceArray,
+  shape: readonly number[],
+  dtype: SupportedDType,
+): DeviceArray {
+  return withLayout(narrow(runtime, array, dtype), contiguousLayout(shape));
+}
+
+/** One pass, to an array of shape `[outputs, pieces]`. */
 function reducePieces(
   runtime: Runtime,
   name: ReduceName,
   a: DeviceArray,
   axes: readonly number[],
+  dtype: SupportedDType,
   { piece, pieces, factor }: { piece: number; pieces: number; factor: number },
 ): DeviceArray {
-  const { shape, strides, offset } = a.layout;
+  const bound = bindArray(runtime, name, a);
+  const { shape, strides, offset } = bound.layout;
   const keptAxes = shape.map((_, axis) => axis).filter((axis) => !axes.includes(axis));
-  const outShape = shape.map((size, axis) => axes.includes(axis) ? 1 : size);
   const pick = (values: readonly number[], list: readonly number[]) => list.map((i) => values[i]!);
   const kept = coalesce([pick(strides, keptAxes)], pick(shape, keptAxes));
   const reduced = coalesce([pick(strides, axes)], pick(shape, axes));
-  const outputs = numel(outShape);
-  const dtype = resultType(name, a.dtype);
-  const out = allocate(runtime, [outputs, pieces], dtype);
-  runtime.kernels.dispatch(
-    reduceKernel(name, a.dtype, dtype, kept.shape.length, reduced.shape.length),
-    {
-      storages: [a.storage, out.storage],
+  const outputs = numel(kept.shape);
+  const kernel = reduceKernel(name, a.dtype, dtype, kept.shape.length, reduced.shape.length);
+  return produce(runtime, [outputs, pieces], dtype, (out) =>
+    runtime.kernels.dispatch(kernel, {
+      storages: [bound.binding, out.storage],
       params: PARAMS.pack({
         outputs,
         length: numel(reduced.shape),
@@ -131,13 +148,11 @@ function reducePieces(
         reduced_strides: padAxes(reduced.strides[0]!, 0),
       }),
       workgroups: outputs * pieces,
-    },
-  );
-  return pieces === 1 ? withLayout(out, contiguousLayout(outShape)) : out;
+    }));
 }
 
 function resultType(name: ReduceName, dtype: SupportedDType): SupportedDType {
-  if (name === "mean") return "f32";
+  if (name === "mean") return isHalf(dtype) ? dtype : "f32";
   if (dtype !== "bool") return dtype;
   if (name === "sum") return "i32";
   throw new TypeError(`Cannot compute ${name}: dtype is bool, convert with .to("i32")`);
@@ -191,7 +206,7 @@ const KEPT_RANK = ${keptRank}u;
 const REDUCED_RANK = ${reducedRank}u;
 const IS_EXTREME = ${isExtreme};
 alias Value = ${type};
-${IS_NAN}
+${IS_NAN}${accessorHelpers([input])}
 fn join(a: Value, b: Value) -> Value { return ${join}; }
 fn finish(a: Value) -> Value { return ${name === "mean" ? "a * params.factor" : "a"}; }
 ${declareOperand("a", 0, input)}

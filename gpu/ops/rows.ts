@@ -3,13 +3,16 @@
  * last. One workgroup takes one row, in three passes over it: a first statistic, a second that needs
  * the first, then the result. Time O(elements), scratch none.
  */
-import { allocate, type DeviceArray } from "../array.ts";
-import { coalesce } from "../layout.ts";
+import { type DeviceArray, produce } from "../array.ts";
+import { type DType, isFloat } from "../dtype.ts";
+import { coalesce, type Layout } from "../layout.ts";
 import { type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
 import { paramStruct } from "../runtime/params.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatShape, numel } from "../shape.ts";
-import { declareOperand, declareWalk, IS_NAN, padAxes } from "./accessors.ts";
+import { accessorHelpers, declareOperand, declareWalk, IS_NAN, padAxes } from "./accessors.ts";
+import { assertOneBinding, bindArray } from "./bindings.ts";
+import { narrow } from "./map.ts";
 
 const THREADS = 64;
 
@@ -137,23 +140,33 @@ fn main(
 }
 `;
 
-/** Softmax along an axis. f32 only. */
+/** Softmax along an axis, of floats; the result has their type. */
 export function softmax(runtime: Runtime, a: DeviceArray, axis: number): DeviceArray {
   assertFloat(a, "softmax");
-  const out = allocate(runtime, a.layout.shape, "f32");
-  dispatchRows(runtime, softmaxKernel(rowRank(a, axis, out), false), a, out, axis);
-  return out;
+  return overRows(
+    runtime,
+    "softmax",
+    a,
+    a.layout.shape,
+    axis,
+    (rank) => softmaxKernel(a.dtype, rank, false),
+  );
 }
 
-/** Log of the sum of exponentials along an axis, which is kept at size 1. f32 only. */
+/** Log of the sum of exponentials along an axis, which is kept at size 1; in the type of `a`. */
 export function logSumExp(runtime: Runtime, a: DeviceArray, axis: number): DeviceArray {
   assertFloat(a, "logSumExp");
-  const out = allocate(runtime, a.layout.shape.with(axis, 1), "f32");
-  dispatchRows(runtime, softmaxKernel(rowRank(a, axis, out), true), a, out, axis);
-  return out;
+  return overRows(
+    runtime,
+    "logSumExp",
+    a,
+    a.layout.shape.with(axis, 1),
+    axis,
+    (rank) => softmaxKernel(a.dtype, rank, true),
+  );
 }
 
-/** `(a - mean) / sqrt(variance + epsilon) * weight + bias` along the last axis. f32 only. */
+/** `(a - mean) / sqrt(variance + epsilon) * weight + bias` along the last axis, in the type of `a`. */
 export function layerNorm(
   runtime: Runtime,
   a: DeviceArray,
@@ -177,10 +190,16 @@ export function layerNorm(
       );
     }
   }
-  const out = allocate(runtime, a.layout.shape, "f32");
-  const kernel = layerNormKernel(rowRank(a, axis, out), !!weight, !!bias);
-  dispatchRows(runtime, kernel, a, out, axis, { weight, bias }, epsilon);
-  return out;
+  return overRows(
+    runtime,
+    "layerNorm",
+    a,
+    a.layout.shape,
+    axis,
+    (rank) => layerNormKernel(a.dtype, weight?.dtype, bias?.dtype, rank),
+    { weight, bias },
+    epsilon,
+  );
 }
 
 /** The vectors of a layer normalisation. */
@@ -189,58 +208,63 @@ interface Affine {
   readonly bias?: DeviceArray | undefined;
 }
 
-function rowAxes(a: DeviceArray, axis: number, out: DeviceArray) {
+function rowAxes(a: Layout, axis: number, out: Layout) {
   const without = (values: readonly number[]) => values.toSpliced(axis, 1);
-  return coalesce(
-    [without(a.layout.strides), without(out.layout.strides)],
-    without(a.layout.shape),
-  );
+  return coalesce([without(a.strides), without(out.strides)], without(a.shape));
 }
 
-function rowRank(a: DeviceArray, axis: number, out: DeviceArray): number {
-  return rowAxes(a, axis, out).shape.length;
-}
-
-function dispatchRows(
+/** Runs a kernel over the rows along an axis; it writes f32, which then becomes the type of `a`. */
+function overRows(
   runtime: Runtime,
-  kernel: Kernel,
+  action: string,
   a: DeviceArray,
-  out: DeviceArray,
+  outShape: readonly number[],
   axis: number,
-  { weight, bias }: Affine = {},
+  kernelOf: (rank: number) => Kernel,
+  affine: Affine = {},
   epsilon = 0,
-): void {
-  if (numel(out.layout.shape) === 0) return;
-  const { shape, strides } = rowAxes(a, axis, out);
-  const rows = numel(shape);
-  runtime.kernels.dispatch(kernel, {
-    storages: [a, weight, bias, out]
-      .filter((array) => array !== undefined)
-      .map((array) => array.storage),
-    params: PARAMS.pack({
-      rows,
-      length: a.layout.shape[axis]!,
-      a_offset: a.layout.offset,
-      a_step: a.layout.strides[axis]!,
-      out_offset: 0,
-      out_step: out.layout.strides[axis]!,
-      weight_offset: weight?.layout.offset ?? 0,
-      weight_step: weight?.layout.strides[0] ?? 0,
-      bias_offset: bias?.layout.offset ?? 0,
-      bias_step: bias?.layout.strides[0] ?? 0,
-      epsilon,
-      row_shape: padAxes(shape, 1),
-      a_strides: padAxes(strides[0]!, 0),
-      out_strides: padAxes(strides[1]!, 0),
-    }),
-    workgroups: rows,
+): DeviceArray {
+  assertOneBinding(runtime, action, outShape, "f32");
+  const inputs = [a, affine.weight, affine.bias].map((array) =>
+    array && bindArray(runtime, action, array)
+  );
+  const out = produce(runtime, outShape, "f32", (out) => {
+    if (numel(outShape) === 0) return;
+    const source = inputs[0]!;
+    const { shape, strides } = rowAxes(source.layout, axis, out.layout);
+    const rows = numel(shape);
+    const [weight, bias] = inputs.slice(1).map((vector) => vector?.layout);
+    runtime.kernels.dispatch(kernelOf(shape.length), {
+      storages: [
+        ...inputs.filter((input) => input !== undefined).map(({ binding }) => binding),
+        out.storage,
+      ],
+      params: PARAMS.pack({
+        rows,
+        length: source.layout.shape[axis]!,
+        a_offset: source.layout.offset,
+        a_step: source.layout.strides[axis]!,
+        out_offset: 0,
+        out_step: out.layout.strides[axis]!,
+        weight_offset: weight?.offset ?? 0,
+        weight_step: weight?.strides[0] ?? 0,
+        bias_offset: bias?.offset ?? 0,
+        bias_step: bias?.strides[0] ?? 0,
+        epsilon,
+        row_shape: padAxes(shape, 1),
+        a_strides: padAxes(strides[0]!, 0),
+        out_strides: padAxes(strides[1]!, 0),
+      }),
+      workgroups: rows,
+    });
   });
+  return narrow(runtime, out, a.dtype);
 }
 
 function assertFloat({ dtype }: DeviceArray, action: string): void {
-  if (dtype !== "f32") {
+  if (!isFloat(dtype)) {
     throw new TypeError(
-      `Cannot ${action}: dtype is ${dtype}, expected f32, convert with .to("f32")`,
+      `Cannot ${action}: dtype is ${dtype}, expected f32, f16 or bf16, convert with .to("f32")`,
     );
   }
 }
@@ -257,14 +281,15 @@ function declareOutput(binding: number): string {
   return `@group(0) @binding(${binding}) var<storage, read_write> out: array<u32>;\n`;
 }
 
-function softmaxKernel(rank: number, logSumExp: boolean): Kernel {
-  return memoize(`softmax ${rank} ${logSumExp}`, () => ({
+function softmaxKernel(dtype: DType, rank: number, logSumExp: boolean): Kernel {
+  return memoize(`softmax ${dtype} ${rank} ${logSumExp}`, () => ({
     label: logSumExp ? "log_sum_exp" : "softmax",
     bindings: ["read", "write"],
     source: [
       PARAMS.wgsl,
       `const LOG_SUM_EXP = ${logSumExp};\n`,
-      declareOperand("a", 0, "f32"),
+      accessorHelpers([dtype]),
+      declareOperand("a", 0, dtype),
       declareWalk("a", "row_shape", rank),
       declareWalk("out", "row_shape", rank),
       declareOutput(1),
@@ -276,21 +301,28 @@ function softmaxKernel(rank: number, logSumExp: boolean): Kernel {
   }));
 }
 
-function layerNormKernel(rank: number, hasWeight: boolean, hasBias: boolean): Kernel {
-  return memoize(`layer_norm ${rank} ${hasWeight} ${hasBias}`, () => {
+/** `weight` and `bias` are the types of these vectors where there are any. */
+function layerNormKernel(
+  dtype: DType,
+  weight: DType | undefined,
+  bias: DType | undefined,
+  rank: number,
+): Kernel {
+  return memoize(`layer_norm ${dtype} ${weight} ${bias} ${rank}`, () => {
     let binding = 1;
-    const vector = (name: string, isThere: boolean, absent: string) => {
+    const vector = (name: string, type: DType | undefined, absent: string) => {
       const value = `load_${name}(params.${name}_offset + i * params.${name}_step)`;
-      const declaration = isThere ? declareOperand(name, binding++, "f32") : "";
-      return `${declaration}fn ${name}_at(i: u32) -> f32 { return ${isThere ? value : absent}; }\n`;
+      const declaration = type ? declareOperand(name, binding++, type) : "";
+      return `${declaration}fn ${name}_at(i: u32) -> f32 { return ${type ? value : absent}; }\n`;
     };
     const source = [
       PARAMS.wgsl,
-      declareOperand("a", 0, "f32"),
+      accessorHelpers([dtype, weight, bias].filter((type) => type !== undefined)),
+      declareOperand("a", 0, dtype),
       declareWalk("a", "row_shape", rank),
       declareWalk("out", "row_shape", rank),
-      vector("weight", hasWeight, "1.0"),
-      vector("bias", hasBias, "0.0"),
+      vector("weight", weight, "1.0"),
+      vector("bias", bias, "0.0"),
       declareOutput(binding),
       COMMON,
       WORKGROUP_INDEX,

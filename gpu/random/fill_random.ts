@@ -1,7 +1,7 @@
 /** Kernels that fill a tensor with random numbers: four elements a thread, from one Philox block. */
-import { allocate, type DeviceArray } from "../array.ts";
-import { type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
-import type { Storage } from "../runtime/memory.ts";
+import { type DeviceArray, produce } from "../array.ts";
+import { inShares } from "../ops/bindings.ts";
+import { type Binding, type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
 import { paramStruct } from "../runtime/params.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { ceilDiv, numel } from "../shape.ts";
@@ -10,7 +10,12 @@ import { PHILOX, seedKey } from "./philox.ts";
 
 const THREADS = 128;
 
-const PARAMS = paramStruct({ elements: "u32", seed_low: "u32", seed_high: "u32" });
+const PARAMS = paramStruct({
+  elements: "u32",
+  first_block: "u32",
+  seed_low: "u32",
+  seed_high: "u32",
+});
 
 const BODY = /* wgsl */ `
 @compute @workgroup_size(THREADS)
@@ -21,7 +26,8 @@ fn main(
 ) {
   let block = workgroup_index(group, groups) * THREADS + thread;
   if (block * 4u >= params.elements) { return; }
-  let words = philox(vec4u(block, 0u, 0u, 0u), vec2u(params.seed_low, params.seed_high));
+  let counter = vec4u(params.first_block + block, 0u, 0u, 0u);
+  let words = philox(counter, vec2u(params.seed_low, params.seed_high));
   for (var i = 0u; i < 4u; i++) {
     let index = block * 4u + i;
     if (index < params.elements) { out[index] = number(words[i]); }
@@ -64,33 +70,42 @@ const NORMAL_KERNEL: Kernel = {
 /** Uniform in [0, 1), f32. */
 export function rand(runtime: Runtime, shape: readonly number[], seed: number): DeviceArray {
   const key = seedKey(seed);
-  const out = allocate(runtime, shape, "f32");
-  dispatch(runtime, UNIFORM_KERNEL, [out.storage], numel(shape), key);
-  return out;
+  return produce(runtime, shape, "f32", (out) => dispatch(runtime, UNIFORM_KERNEL, [], out, key));
 }
 
 /** Standard normal, f32. */
 export function randn(runtime: Runtime, shape: readonly number[], seed: number): DeviceArray {
   const key = seedKey(seed);
-  const out = allocate(runtime, shape, "f32");
-  const table = quantileTable();
-  const quantiles = runtime.memory.acquire(table.byteLength, "the table of normal quantiles");
-  runtime.upload(quantiles, new Uint8Array(table.buffer));
-  dispatch(runtime, NORMAL_KERNEL, [quantiles, out.storage], numel(shape), key);
-  quantiles.release();
-  return out;
+  return produce(runtime, shape, "f32", (out) => {
+    const table = quantileTable();
+    const quantiles = runtime.memory.acquire(table.byteLength, "the table of normal quantiles");
+    try {
+      runtime.upload(quantiles, new Uint8Array(table.buffer));
+      dispatch(runtime, NORMAL_KERNEL, [quantiles], out, key);
+    } finally {
+      quantiles.release();
+    }
+  });
 }
 
 function dispatch(
   runtime: Runtime,
   kernel: Kernel,
-  storages: readonly Storage[],
-  elements: number,
+  inputs: readonly Binding[],
+  out: DeviceArray,
   [seed_low, seed_high]: readonly [number, number],
 ): void {
-  runtime.kernels.dispatch(kernel, {
-    storages,
-    params: PARAMS.pack({ elements, seed_low, seed_high }),
-    workgroups: ceilDiv(elements, 4 * THREADS),
+  if (numel(out.layout.shape) === 0) return;
+  inShares(runtime, [], out, (share) => {
+    runtime.kernels.dispatch(kernel, {
+      storages: [...inputs, share.out],
+      params: PARAMS.pack({
+        elements: share.count,
+        first_block: share.start / 4,
+        seed_low,
+        seed_high,
+      }),
+      workgroups: ceilDiv(share.count, 4 * THREADS),
+    });
   });
 }

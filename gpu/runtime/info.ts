@@ -4,7 +4,7 @@
 export interface DeviceLimits {
   /** Largest buffer, in bytes. */
   readonly maxBufferSize: number;
-  /** Largest part of a buffer that a kernel can see, in bytes; no tensor is larger. */
+  /** Largest part of a buffer that a kernel can see, in bytes. */
   readonly maxStorageBufferBindingSize: number;
   /** Buffers that one kernel can use. */
   readonly maxStorageBuffersPerShaderStage: number;

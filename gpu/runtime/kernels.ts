@@ -3,7 +3,8 @@ import { BUFFER_USAGE, STAGE_COMPUTE } from "./flags.ts";
 import { ShaderCompileError } from "../errors.ts";
 import { splitGrid } from "../shape.ts";
 import type { FaultLog } from "./faults.ts";
-import type { MemoryPool, Storage } from "./memory.ts";
+import type { DeviceLimits } from "./info.ts";
+import { type MemoryPool, Storage } from "./memory.ts";
 import type { Profiler } from "./profiler.ts";
 
 /** A compute shader and the bindings it declares. */
@@ -18,10 +19,26 @@ export interface Kernel {
   readonly subgroups?: boolean;
 }
 
+/** Where a bound range may begin: at multiples of so many bytes, on every device. */
+export const BINDING_ALIGNMENT = 256;
+
+/** A part of a storage, for storages larger than what one binding can show. */
+export interface StorageRange {
+  /** The storage. */
+  readonly storage: Storage;
+  /** First byte of the part, a multiple of {@linkcode BINDING_ALIGNMENT}. */
+  readonly offset: number;
+  /** Bytes of the part, a multiple of 4 and at most `maxStorageBufferBindingSize`. */
+  readonly size: number;
+}
+
+/** What a kernel sees at one binding: all of a storage, or a range of it as if that were all. */
+export type Binding = Storage | StorageRange;
+
 /** What one dispatch works on. */
 export interface Dispatch {
-  /** The storages behind group 0, in order. */
-  readonly storages: readonly Storage[];
+  /** What is behind group 0, in order. */
+  readonly storages: readonly Binding[];
   /** Packed uniform parameters. */
   readonly params: Uint32Array<ArrayBuffer>;
   /** Number of workgroups; see {@linkcode splitGrid} for how the kernel numbers them. */
@@ -47,7 +64,7 @@ export class KernelCache {
   readonly #memory: MemoryPool;
   readonly #faults: FaultLog;
   readonly #profiler: Profiler;
-  readonly #maxWorkgroups: number;
+  readonly #limits: DeviceLimits;
   readonly #subgroupDirective: string;
   readonly #pipelines = new Map<string, GPUComputePipeline>();
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
@@ -55,7 +72,7 @@ export class KernelCache {
   readonly #paramsLayout: GPUBindGroupLayout;
 
   /**
-   * @param maxWorkgroups Workgroups along one dimension of a dispatch.
+   * @param limits How many workgroups a dispatch may have, and how much a binding may show.
    * @param subgroupDirective The `enable` line that this runtime wants before subgroup operations.
    */
   constructor(
@@ -63,31 +80,40 @@ export class KernelCache {
     memory: MemoryPool,
     faults: FaultLog,
     profiler: Profiler,
-    maxWorkgroups: number,
+    limits: DeviceLimits,
     subgroupDirective: string,
   ) {
     this.#gpu = gpu;
     this.#memory = memory;
     this.#faults = faults;
     this.#profiler = profiler;
-    this.#maxWorkgroups = maxWorkgroups;
+    this.#limits = limits;
     this.#subgroupDirective = subgroupDirective;
     this.#paramsLayout = this.#bindGroupLayout("params", ["uniform"]);
   }
 
-  /** Enqueues one dispatch. Errors surface at the next await; see {@linkcode FaultLog}. */
-  dispatch(kernel: Kernel, { storages, params, workgroups }: Dispatch): void {
+  /**
+   * Enqueues one dispatch. Errors of the GPU surface at the next await; see {@linkcode FaultLog}.
+   *
+   * @throws {RangeError} If a binding is larger than the device allows; nothing is enqueued then.
+   */
+  dispatch(kernel: Kernel, { storages: bound, params, workgroups }: Dispatch): void {
     this.#faults.assertAlive();
+    const entries = bound.map((part, binding) => ({
+      binding,
+      resource: this.#resource(kernel, part),
+    }));
+    const storages = bound.map((part) => part instanceof Storage ? part : part.storage);
     for (const [i, access] of kernel.bindings.entries()) {
       if (access === "read") this.#faults.assertSound(storages[i]!);
     }
     if (workgroups === 0) return;
-    const grid = splitGrid(workgroups, this.#maxWorkgroups);
+    const grid = splitGrid(workgroups, this.#limits.maxComputeWorkgroupsPerDimension);
     const pipeline = this.#pipeline(kernel);
     const group = this.#gpu.createBindGroup({
       label: kernel.label,
       layout: this.#storageLayout(kernel),
-      entries: storages.map(({ buffer }, binding) => ({ binding, resource: { buffer } })),
+      entries,
     });
     const encoder = this.#gpu.createCommandEncoder({ label: kernel.label });
     const timestampWrites = this.#profiler.begin(kernel.label);
@@ -108,6 +134,29 @@ export class KernelCache {
   emptyCache(): void {
     for (const { buffer } of this.#params.values()) this.#memory.destroyBuffer(buffer);
     this.#params.clear();
+  }
+
+  #resource({ label }: Kernel, bound: Binding): GPUBufferBinding {
+    const { maxStorageBufferBindingSize: limit } = this.#limits;
+    const [{ buffer }, offset, size] = bound instanceof Storage
+      ? [bound, 0, bound.buffer.size]
+      : [bound.storage, bound.offset, bound.size];
+    if (size > limit) {
+      throw new RangeError(
+        `Cannot run kernel "${label}": a binding takes ${size} bytes, the device's ` +
+          `maxStorageBufferBindingSize is ${limit}; split the tensor`,
+      );
+    }
+    const isInside = offset % BINDING_ALIGNMENT === 0 && size % 4 === 0 && size > 0 &&
+      offset >= 0 && offset + size <= buffer.size;
+    if (!isInside) {
+      throw new RangeError(
+        `Cannot run kernel "${label}": a binding takes ${size} bytes from byte ${offset} of ` +
+          `${buffer.size}, expected whole words within the buffer from a multiple of ` +
+          `${BINDING_ALIGNMENT}`,
+      );
+    }
+    return bound instanceof Storage ? { buffer } : { buffer, offset, size };
   }
 
   #pipeline(kernel: Kernel): GPUComputePipeline {

@@ -85,16 +85,13 @@ export class MemoryPool {
     this.#idleLimit = idleLimit;
   }
 
-  /** Throws if no buffer of so many bytes can be bound to a kernel on this device. */
+  /** Throws if this device has no buffers of so many bytes. */
   assertFits(bytes: number, what: string): void {
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.#limits;
-    const [limit, name] = maxStorageBufferBindingSize <= maxBufferSize
-      ? [maxStorageBufferBindingSize, "maxStorageBufferBindingSize"]
-      : [maxBufferSize, "maxBufferSize"];
-    if (bytes > limit) {
+    const { maxBufferSize } = this.#limits;
+    if (bytes > maxBufferSize) {
       throw new RangeError(
-        `Cannot allocate ${what}: it takes ${bytes} bytes, the device's ${name} is ${limit}; ` +
-          `split the tensor`,
+        `Cannot allocate ${what}: it takes ${bytes} bytes, the device's maxBufferSize is ` +
+          `${maxBufferSize}; split the tensor`,
       );
     }
   }

@@ -52,7 +52,7 @@ export class Runtime {
       this.memory,
       this.faults,
       this.profiler,
-      info.limits.maxComputeWorkgroupsPerDimension,
+      info.limits,
       options.subgroupDirective,
     );
     this.readback = new Readback(gpu, this.memory, this.faults);

@@ -1,7 +1,7 @@
 /** What every tensor has: an identity, a lifetime, and ways to the host. */
 import { byteSize, type DeviceArray, isDense, withLayout } from "../array.ts";
 import type { Device } from "../device.ts";
-import { type DType, type TensorData, viewAs } from "../dtype.ts";
+import { decodeElements, type DType, type TensorData } from "../dtype.ts";
 import { formatTensor, summaryAxes } from "../format.ts";
 import { sliceLayout } from "../layout.ts";
 import { enroll, forgetOwner, Hold, releaseWithOwner } from "../lifetime.ts";
@@ -103,8 +103,8 @@ export abstract class TensorBase {
   /**
    * The elements in row-major order, read back from the GPU; waits for all work before.
    *
-   * @returns `Float32Array` for f32, `Int32Array` for i32, `Uint32Array` for u32, `Uint8Array` (0 or 1)
-   * for bool. TypeScript takes it for a `Float32Array` unless told otherwise, as in
+   * @returns `Float32Array` for f32, f16 and bf16 (every 16-bit float is an f32), `Int32Array` for i32,
+   * `Uint32Array` for u32, `Uint8Array` (0 or 1) for bool. TypeScript takes it for a `Float32Array` unless told otherwise, as in
    * `data<Int32Array<ArrayBuffer>>()`.
    * @throws {GpuOutOfMemoryError} and its siblings, if work that was to compute the elements failed.
    */
@@ -186,13 +186,13 @@ export abstract class TensorBase {
 
   async #read(array: DeviceArray): Promise<TensorData> {
     const { shape } = array.layout;
-    if (numel(shape) === 0) return viewAs(array.dtype, new ArrayBuffer(0), 0);
+    if (numel(shape) === 0) return decodeElements(array.dtype, new ArrayBuffer(0), 0);
     const dense = isDense(array) ? array : copy(this.#runtime, array);
     // The memory must outlive the wait, even if the tensor is disposed meanwhile.
     const storage = dense === array ? array.storage.retain() : dense.storage;
     try {
       const bytes = await this.#runtime.download(storage, byteSize(shape, array.dtype));
-      return viewAs(array.dtype, bytes, numel(shape));
+      return decodeElements(array.dtype, bytes, numel(shape));
     } finally {
       storage.release();
     }

@@ -26,6 +26,8 @@ import { copy, type MapOperand } from "../ops/map.ts";
 import { matmul } from "../ops/matmul.ts";
 import { reduce, type ReduceName } from "../ops/reduce.ts";
 import { layerNorm, logSumExp, softmax } from "../ops/rows.ts";
+import { assertDropout, dropout } from "../random/dropout.ts";
+import { freshSeed } from "../random/philox.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { assertShape, normalizeAxes, normalizeAxis } from "../shape.ts";
 import { arrayOf, arrayOn, TensorBase } from "./base.ts";
@@ -46,8 +48,8 @@ export let tensorFrom: (device: Device, runtime: Runtime, array: DeviceArray) =>
  *
  * Operations enqueue work and return at once; only {@linkcode data}, {@linkcode toArray},
  * {@linkcode item} and printing wait. Binary operations broadcast as NumPy does, and take a number as
- * their other operand. Types meet in f32, or in the integer type if only one is there; comparisons give
- * bool. Errors: `TypeError` for a disposed tensor, another device's tensor or a wrong dtype,
+ * their other operand. Types meet as PyTorch's do: a float's before an integer's, f16 and bf16 in f32; a
+ * number takes the tensor's float type. Floats are computed in f32 and rounded once. Comparisons give bool. Errors: `TypeError` for a disposed tensor, another device's tensor or a wrong dtype,
  * `RangeError` for sizes that do not go together.
  */
 export class Tensor extends TensorBase {
@@ -151,7 +153,10 @@ export class Tensor extends TensorBase {
     return this.#own(copy(this.#runtime, arrayOf(this)));
   }
 
-  /** The elements converted: floats to integers towards zero, to bool by `!= 0`. A view if nothing changes. */
+  /**
+   * The elements converted: floats to integers towards zero, to bool by `!= 0`, to f16 and bf16 to the
+   * nearest (ties to even; beyond the largest: infinity). A view if nothing changes.
+   */
   to(dtype: DType): Tensor {
     const array = arrayOf(this);
     assertDType(dtype, "convert a tensor");
@@ -176,12 +181,12 @@ export class Tensor extends TensorBase {
     return this.#binary("mul", other);
   }
 
-  /** `this / other`, always f32. */
+  /** `this / other`: f32, or the operands' float type. */
   div(other: Tensor | number): Tensor {
     return this.#binary("div", other);
   }
 
-  /** `this ** other`, always f32; a negative base wants a whole exponent. */
+  /** `this ** other`: f32, or the operands' float type; a negative base wants a whole exponent. */
   pow(other: Tensor | number): Tensor {
     return this.#binary("pow", other);
   }
@@ -312,6 +317,20 @@ export class Tensor extends TensorBase {
     return this.#own(where(this.#runtime, this.#array(mask), value, arrayOf(this)));
   }
 
+  /**
+   * Each element zero with probability `p`, else divided by `1 - p`, so that the mean stays. Floats only.
+   * Which elements are dropped depends on the seed and on their index alone.
+   *
+   * @param p From 0 (a view of the same elements) to 1 (zeros, also where an element is not finite).
+   * @param options `seed`: a whole number below 2^53; default a new one every time.
+   */
+  dropout(p: number, { seed = freshSeed() }: { seed?: number } = {}): Tensor {
+    const array = arrayOf(this);
+    assertDropout(array.dtype, p, seed);
+    if (p === 0) return this.#view(array.layout);
+    return this.#own(dropout(this.#runtime, array, p, seed));
+  }
+
   // Reductions.
 
   /** Sum; of bool, the i32 number of true elements. */
@@ -319,7 +338,7 @@ export class Tensor extends TensorBase {
     return this.#reduce("sum", options);
   }
 
-  /** Mean, f32; NaN of no elements. */
+  /** Mean; f32, but f16 and bf16 of these (summed in f32). NaN of no elements. */
   mean(options?: ReduceOptions): Tensor {
     return this.#reduce("mean", options);
   }
@@ -349,7 +368,10 @@ export class Tensor extends TensorBase {
 
   // Linear algebra.
 
-  /** `[..., M, K]` times `[..., K, N]` is `[..., M, N]`; leading axes broadcast. f32. O(M N K) a matrix. */
+  /**
+   * `[..., M, K]` times `[..., K, N]` is `[..., M, N]`; leading axes broadcast. Both of one float type,
+   * summed in f32. O(M N K) a matrix.
+   */
   matmul(other: Tensor): Tensor {
     return this.#own(matmul(this.#runtime, arrayOf(this), this.#array(other)));
   }

@@ -130,8 +130,9 @@ describe("Device.tensor()", () => {
       TypeError,
       'a Uint8Array may mean numbers or booleans, name the dtype, as in { dtype: "bool" }',
     );
-    for (const dtype of ["f16", "bf16", "f64"] as DType[]) {
-      const text = `dtype "${dtype}" is not supported, expected one of f32, i32, u32, bool`;
+    for (const dtype of ["f64", "half", "toString"] as string[] as DType[]) {
+      const text =
+        `dtype "${dtype}" is not supported, expected one of f32, f16, bf16, i32, u32, bool`;
       assertThrows(() => device.tensor([1], { dtype }), TypeError, text);
       assertThrows(() => device.zeros([1], { dtype }), TypeError, text);
       using tensor = device.tensor([1]);

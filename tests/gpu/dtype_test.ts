@@ -5,14 +5,15 @@ import { describe, it } from "@std/testing/bdd";
 import { assertNoLeak, nanPadded, sharedDevice } from "../_device.ts";
 
 const device = await sharedDevice();
+const DTYPES = ["f32", "f16", "bf16", "i32", "u32", "bool"] as const;
 
 describe("Tensor.to()", () => {
   it("converts between all dtypes", async () => {
     await assertNoLeak(device, async () => {
       const values = [0, 1, 2, 1, 0, 7];
-      for (const from of ["f32", "i32", "u32", "bool"] as const) {
+      for (const from of DTYPES) {
         using source = device.tensor(values, { dtype: from });
-        for (const to of ["f32", "i32", "u32", "bool"] as const) {
+        for (const to of DTYPES) {
           using converted = source.to(to);
           const isBool = from === "bool" || to === "bool";
           assertEquals(converted.dtype, to);
@@ -49,6 +50,16 @@ describe("Tensor.to()", () => {
     assertEquals([...await b.data()], [1, 1, 1, 0, 0]);
   });
 
+  it("converts integers and booleans to halves, rounded to even, and halves to integers", async () => {
+    using i = device.tensor([2049, 2051, -70_000, 257], { dtype: "i32" });
+    assertEquals([...await i.to("f16").data()], [2048, 2052, -Infinity, 257]);
+    assertEquals([...await i.to("bf16").data()], [2048, 2048, -70_144, 256]);
+    using x = device.tensor([1.9, -1.9, 65504], { dtype: "f16" });
+    assertEquals([...await x.to("i32").data()], [1, -1, 65504]);
+    using special = device.tensor([NaN, 0, -0, 6e-8, Infinity], { dtype: "f16" });
+    assertEquals([...await special.to("bool").data()], [1, 0, 0, 1, 1]);
+  });
+
   it("keeps the bits of integers between i32 and u32", async () => {
     using i = device.tensor(new Int32Array([-1, -(2 ** 31)]));
     using u = i.to("u32");
@@ -78,6 +89,13 @@ describe("promote()", () => {
         ["bool", "f32", "f32"],
         ["i32", "f32", "f32"],
         ["u32", "f32", "f32"],
+        ["f16", "f16", "f16"],
+        ["f16", "bf16", "f32"],
+        ["f16", "f32", "f32"],
+        ["bf16", "f32", "f32"],
+        ["bool", "f16", "f16"],
+        ["f16", "i32", "f16"],
+        ["bf16", "u32", "bf16"],
       ] as const
     ) {
       assertEquals([promote(a, b, "add"), promote(b, a, "add")], [common, common]);
@@ -91,6 +109,7 @@ describe("byteSize()", () => {
     assertEquals(byteSize([], "f32"), 4);
     assertEquals(byteSize([0], "f32"), 0);
     assertEquals(byteSize([3, 5], "i32"), 60);
+    assertEquals([1, 2, 3].map((size) => byteSize([size], "f16")), [4, 4, 8]);
     assertEquals([1, 4, 5].map((size) => byteSize([size], "bool")), [4, 4, 8]);
   });
 });
