@@ -44,16 +44,12 @@ export function chooseForwardOp(
       ...reasons.map((reason) => `    ${reason}`),
     );
   }
-  const { mask, bias, p, description } = inputs;
-  const kind = bias ? `Tensor of dtype ${bias.dtype}` : mask.constructor.name;
   throw new RangeError(
     [
       forced
         ? `Cannot run ${caller} with op \`${forced.name}\` on these inputs:`
         : `Cannot run ${caller}: no op supports these inputs:`,
-      `    ${description}`,
-      `    attnBias: ${kind}`,
-      `    p: ${p}`,
+      ...inputs.description.map((line) => `    ${line}`),
       ...refusals,
     ].join("\n"),
   );

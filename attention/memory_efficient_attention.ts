@@ -2,7 +2,7 @@
 import type { Tensor } from "../gpu/tensor/tensor.ts";
 import { chooseForwardOp, type ForwardResult } from "./dispatch.ts";
 import { attentionInputs, type AttentionOptions } from "./inputs.ts";
-import { type AttentionForwardOp, FORWARD_OPS, forwardOpBehind } from "./ops/mod.ts";
+import { type AttentionForwardOp, forwardOpBehind, forwardOpsFor } from "./ops/mod.ts";
 
 /** Options of {@linkcode memoryEfficientAttention} and its kin. */
 export interface MemoryEfficientAttentionOptions extends AttentionOptions {
@@ -18,17 +18,21 @@ export interface MemoryEfficientAttentionOptions extends AttentionOptions {
  * Equivalent to, in PyTorch on `[B, H, M, K]`:
  * `softmax(q @ k.transpose(-2, -1) * scale + bias, -1) @ v`.
  *
- * Inputs are f32, of any sizes, 0 included, and may be strided views, such as slices of one packed qkv
- * tensor: nothing is copied. A query that may see no key gives 0. Keys that a mask hides are not looked
- * at, even if they are NaN.
+ * Inputs are f32, f16 or bf16, all three alike, of any sizes, 0 included, and may be strided views, such as
+ * slices of one packed qkv tensor: nothing is copied. Sums are f32 whatever the inputs. A query that may see
+ * no key gives 0. Keys that a mask hides are not looked at, even if they are NaN.
+ *
+ * With `p` above 0 weights are dropped by Philox 4x32-10 (Salmon et al., 2011): whether one is depends on the
+ * seed, the sequence, the head and the places of query and key in the sequence, and on nothing else, so all
+ * ops drop the same ones. Weights that are kept grow by 1 / (1 - p).
  *
  * @param query `[B, Mq, H, K]`, `[B, Mq, K]` or `[B, Mq, G, H, K]`. Mind the order: the sequence comes
  * before the heads.
  * @param key `[B, Mkv, H, K]` or of the query's rank. Fewer heads, if their number divides the query's,
  * make grouped-query attention.
  * @param value `[B, Mkv, H, Kv]` or of the query's rank; `Kv` may differ from `K`.
- * @param options Mask or bias, scale, op.
- * @returns Of the query's shape, with `Kv` as its last size. f32. Time O(B H Mq Mkv (K + Kv)), memory
+ * @param options Mask or bias, dropout, scale, element type of the result, op.
+ * @returns Of the query's shape, with `Kv` as its last size. Time O(B H Mq Mkv (K + Kv)), memory
  * O(B Mq H Kv).
  * @throws {TypeError} For wrong ranks, dtypes or devices, and disposed tensors.
  * @throws {RangeError} For sizes that disagree, p outside [0, 1], or if no op supports the inputs.
@@ -91,6 +95,43 @@ export function memoryEfficientAttentionForwardRequiresGrad(
   return { out, lse: lse! };
 }
 
+/**
+ * Attention over a part of the keys, to be joined with that over others by {@linkcode mergeAttentions}: for
+ * keys that do not fit at once, that lie in several places, or that many sequences share.
+ *
+ * As {@linkcode memoryEfficientAttentionForwardRequiresGrad}, but f32 unless `outputDtype` says otherwise, so
+ * that merging does not round twice. With dropout give each part a seed of its own.
+ *
+ * @example Two halves of the keys, and the whole
+ * ```ts
+ * import {
+ *   memoryEfficientAttentionPartial,
+ *   mergeAttentions,
+ *   requestDevice,
+ * } from "@denoformers/attention";
+ *
+ * using device = await requestDevice();
+ * const q = device.randn([1, 8, 2, 16], { seed: 1 });
+ * const k = device.randn([1, 100, 2, 16], { seed: 2 });
+ * const v = device.randn([1, 100, 2, 16], { seed: 3 });
+ * const halves = [[0, 50], [50, 100]].map(([begin, end]) =>
+ *   memoryEfficientAttentionPartial(q, k.slice(1, begin!, end), v.slice(1, begin!, end))
+ * );
+ * const { out } = mergeAttentions(halves.map(({ out }) => out), halves.map(({ lse }) => lse));
+ * console.log(out.shape); // [1, 8, 2, 16]
+ * ```
+ */
+export function memoryEfficientAttentionPartial(
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  options: MemoryEfficientAttentionOptions = {},
+): AttentionWithLse {
+  const name = "memoryEfficientAttentionPartial";
+  const { out, lse } = run(name, query, key, value, { outputDtype: "f32", ...options }, true);
+  return { out, lse: lse! };
+}
+
 function run(
   name: string,
   query: Tensor,
@@ -101,5 +142,5 @@ function run(
 ): ForwardResult {
   const inputs = attentionInputs(name, query, key, value, options);
   const forced = options.op && forwardOpBehind(name, options.op);
-  return chooseForwardOp(name, inputs, FORWARD_OPS, forced).forward(inputs, { lse });
+  return chooseForwardOp(name, inputs, forwardOpsFor(inputs), forced).forward(inputs, { lse });
 }

@@ -6,18 +6,30 @@
  *
  * @module
  */
+export { type AttentionFlops, attentionFlops } from "./flops.ts";
 export type { AttentionOptions } from "./inputs.ts";
-export { AttentionBias, type KeyRange, LowerTriangularMask } from "./masks.ts";
+export * from "./masks/mod.ts";
 export {
   type AttentionWithLse,
   memoryEfficientAttention,
   memoryEfficientAttentionForward,
   memoryEfficientAttentionForwardRequiresGrad,
   type MemoryEfficientAttentionOptions,
+  memoryEfficientAttentionPartial,
 } from "./memory_efficient_attention.ts";
+export {
+  mergeAttentions,
+  type MergeAttentionsOptions,
+  type MergedAttention,
+} from "./merge_attentions.ts";
 export {
   ALL_FORWARD_OPS,
   type AttentionForwardOp,
   FlashForwardOp,
   MathForwardOp,
+  SplitKForwardOp,
 } from "./ops/mod.ts";
+export {
+  scaledDotProductAttention,
+  type ScaledDotProductAttentionOptions,
+} from "./scaled_dot_product_attention.ts";

@@ -4,7 +4,7 @@
  *
  *     S   = scale * Q K^T + bias         [B, H, Mq, Mkv]
  *     P   = softmax over the keys of S   exp(S - lse)
- *     out = P V                          [B, Mq, H, Kv]
+ *     out = (P Z) V                      [B, Mq, H, Kv], Z the factors of dropout, all 1 without it
  *     lse = log sum over keys exp(S)     [B, H, Mq]
  *
  * One query at a time: time O(B H Mq Mkv (K + Kv)), memory beyond the tensors O(Mkv). The kernels
@@ -38,6 +38,10 @@ export interface ReferenceOptions {
   readonly bias?: ReferenceBias;
   /** Whether query `i` may attend to key `j`. For 5-D inputs `h` counts through all groups. */
   readonly allowed?: (b: number, h: number, i: number, j: number) => boolean;
+  /** Added to the scaled scores as well; never asked of a key that is not allowed. */
+  readonly added?: (b: number, h: number, i: number, j: number) => number;
+  /** Factor on the weight of a key, behind the softmax; a key with factor 0 is not looked at. */
+  readonly factor?: (b: number, h: number, i: number, j: number) => number;
 }
 
 /** What {@linkcode referenceAttention} returns. */
@@ -96,6 +100,7 @@ export function referenceAttention(
   const sizes = sizesOf(query, key, value);
   const { rank, B, Mq, Mkv, G, H, Hkv, K, Kv } = sizes;
   const { scale = K === 0 ? 1 : K ** -0.5, allowed = () => true } = options;
+  const { added = () => 0, factor = () => 1 } = options;
   const biasAt = biasReader(options.bias, sizes);
   const out = new Float64Array(B * Mq * G * H * Kv);
   const lse = new Float64Array(B * G * H * Mq);
@@ -118,7 +123,7 @@ export function referenceAttention(
             let dot = 0;
             for (let k = 0; k < K; k++) dot += query.data[queryRow + k]! * key.data[keyRow + k]!;
             keys.push(j);
-            scores.push(scale * dot + bias);
+            scores.push(scale * dot + bias + added(b, g * H + h, i, j));
           }
 
           // Softmax. Less the greatest score, so that exp cannot overflow.
@@ -128,7 +133,9 @@ export function referenceAttention(
 
           // Values, each by the weight of its key.
           for (const [n, j] of keys.entries()) {
-            const weight = Math.exp(scores[n]! - greatest) / sum;
+            const kept = factor(b, g * H + h, i, j);
+            if (kept === 0) continue;
+            const weight = kept * Math.exp(scores[n]! - greatest) / sum;
             const valueRow = (((b * Mkv + j) * G + g) * Hkv + hkv) * Kv;
             for (let k = 0; k < Kv; k++) {
               out[outRow + k] = out[outRow + k]! + weight * value.data[valueRow + k]!;

@@ -17,79 +17,19 @@
  * Time O(B H Mq Mkv (K + Kv)), less what the mask hides: tiles that no row may see are skipped.
  * Memory: the output, and the LSE if it is wanted.
  */
-import { type Kernel, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
-import { paramStruct } from "../../gpu/runtime/params.ts";
-import { unroll } from "../../gpu/runtime/unroll.ts";
-import { BIAS_ORIGIN, declareOut, declareRows, LOAD_BIAS, sumOverLanes } from "./_snippets.ts";
-
-/** Everything that is compiled into the kernel; sizes and strides are not. */
-export interface FlashForwardConfig {
-  /** K. */
-  readonly headDim: number;
-  /** Kv. */
-  readonly valueDim: number;
-  /** Threads that share rows; a power of two, at most the subgroup size. */
-  readonly lanes: number;
-  /** Rows that they share. */
-  readonly rows: number;
-  /** Threads of a workgroup. */
-  readonly threads: number;
-  /** Keys staged at a time, a multiple of 4. */
-  readonly tile: number;
-  /** Which inputs can be read as vec4: dense in their last axis, all else a multiple of 4. */
-  readonly aligned: { readonly query: boolean; readonly key: boolean; readonly value: boolean };
-  /** WGSL `fn key_range(row: u32) -> vec2u`: the keys a row may see, from x up to but not including y. */
-  readonly keyRange: string;
-  /** A tensor bias: none, added, or "may attend". */
-  readonly bias: "none" | "added" | "bool";
-  /** Whether to write the log-sum-exp. */
-  readonly lse: boolean;
-}
-
-/** Sizes, strides and offsets (in elements) of one launch; letters as in DESIGN: B M G H K. */
-export const FLASH_FORWARD_PARAMS = paramStruct({
-  queries: "u32",
-  keys: "u32",
-  groups: "u32",
-  heads: "u32",
-  row_blocks: "u32",
-  jobs: "u32",
-  scale: "f32",
-  query_offset: "u32",
-  query_batch: "u32",
-  query_row: "u32",
-  query_group: "u32",
-  query_head: "u32",
-  query_step: "u32",
-  key_offset: "u32",
-  key_batch: "u32",
-  key_row: "u32",
-  key_group: "u32",
-  key_head: "u32",
-  key_step: "u32",
-  value_offset: "u32",
-  value_batch: "u32",
-  value_row: "u32",
-  value_group: "u32",
-  value_head: "u32",
-  value_step: "u32",
-  bias_offset: "u32",
-  bias_batch: "u32",
-  bias_group: "u32",
-  bias_head: "u32",
-  bias_row: "u32",
-  bias_key: "u32",
-});
+import type { Kernel } from "../../gpu/runtime/kernels.ts";
+import {
+  attentionKernel,
+  type AttentionKernelConfig,
+  partsPerLane,
+  type TiledDims,
+  type Tiles,
+} from "./_kernel.ts";
 
 const BODY = /* wgsl */ `
 // Tiles lie as [key][part][lane]: constant indices but for the lane.
 var<workgroup> key_tile: array<array<array<vec4f, LANES>, K_PARTS>, TILE>;
 var<workgroup> value_tile: array<array<array<vec4f, LANES>, V_PARTS>, TILE>;
-
-// A score that no row sees. Far below any real one, yet finite in either unit: WGSL promises nothing
-// about infinities.
-const HIDDEN = -2.3e38;
-const LN_2 = 0.6931471805599453;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -97,25 +37,28 @@ fn main(
   @builtin(num_workgroups) workgroups: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  // Which rows of which head. Later blocks see more keys under a causal mask, so they go first.
+  // Which rows of which head. The first tiles have the most keys, so theirs go first in all heads: workgroups
+  // that run side by side then have like work, and the last to begin have the least.
   let job = workgroup_index(workgroup, workgroups);
   if (job >= params.jobs) { return; }
-  let block = params.row_blocks - 1u - job % params.row_blocks;
-  let head_job = job / params.row_blocks;
-  let head = head_job % params.heads;
-  let group = head_job / params.heads % params.groups;
-  let batch = head_job / params.heads / params.groups;
-  let query_origin = params.query_offset + batch * params.query_batch +
-    group * params.query_group + head * params.query_head;
-  let key_origin = params.key_offset + batch * params.key_batch +
+  let head_jobs = params.jobs / params.tiles / params.splits;
+  let tile = tile_of(job / head_jobs / params.splits);
+  let split = job / head_jobs % params.splits;
+  let head_job = job % head_jobs;
+  let head = params.head_begin + head_job % params.head_count;
+  let group = params.group_begin + head_job / params.head_count;
+  let head_index = group * params.heads + head;
+  let query_origin = params.query_offset + tile.batch * params.query_batch +
+    tile.query_begin * params.query_row + group * params.query_group + head * params.query_head;
+  let key_origin = params.key_offset + tile.batch * params.key_batch +
     group * params.key_group + head * params.key_head;
-  let value_origin = params.value_offset + batch * params.value_batch +
+  let value_origin = params.value_offset + tile.batch * params.value_batch +
     group * params.value_group + head * params.value_head;
-  let bias_origin = bias_origin_of(batch, group, head);
+  let bias_start = bias_origin(tile.batch, group, head) + tile.query_begin * params.bias_row;
+  let slope = alibi_slope(tile.batch, group, head);
 
   let lane = thread % LANES;
-  let block_row = block * BLOCK_ROWS;
-  let first_row = block_row + thread / LANES * ROWS;
+  let first_row = tile.first_row + thread / LANES * ROWS;
 
   // This lane's part of the rows' queries; rows past the end repeat the last and are not stored.
   var q = array<array<vec4f, K_PARTS>, ROWS>();
@@ -124,27 +67,34 @@ fn main(
   var l = array<f32, ROWS>();
   var range = array<vec2u, ROWS>();
   /* unroll */ for (var r = 0u; r < ROWS; r++) {
-    let row = min(first_row + r, params.queries - 1u);
+    let row = min(first_row + r, tile.queries - 1u);
     /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
       q[r][n] = load_query(query_origin + row * params.query_row, n * LANES + lane) * params.scale;
     }
     m[r] = HIDDEN;
-    range[r] = key_range(row);
+    range[r] = keys_of_row(tile, row);
   }
 
   // Bounds of key ranges never fall from row to row, so the first and last row give the block's.
-  let last_row = min(block_row + BLOCK_ROWS, params.queries) - 1u;
-  let begin_key = key_range(block_row).x / TILE * TILE;
-  let end_key = key_range(last_row).y;
-  for (var tile_key = begin_key; tile_key < end_key; tile_key += TILE) {
-    // Stage keys and values; what lies past the end is zero and hidden.
+  let begin_key = keys_of_row(tile, tile.first_row).x;
+  let end_key = keys_of_row(tile, min(tile.first_row + BLOCK_ROWS, tile.queries) - 1u).y;
+  // This part of them, if they are split: a run of whole tiles.
+  let first_key = begin_key / TILE * TILE;
+  let part_tiles = (max(end_key, first_key) - first_key + TILE * params.splits - 1u) /
+    (TILE * params.splits);
+  let from_key = first_key + split * part_tiles * TILE;
+  let to_key = min(end_key, from_key + part_tiles * TILE);
+  for (var tile_key = from_key; tile_key < to_key; tile_key += TILE) {
+    // Stage keys and values; what lies outside is zero and hidden.
     /* unroll */ for (var turn = 0u; turn < KEY_TURNS; turn++) {
       let i = turn * THREADS + thread;
       let key = tile_key + i / (K_PARTS * LANES);
       let part = i % (K_PARTS * LANES);
-      if (KEYS_FILL_TURNS || i < TILE * K_PARTS * LANES) {
+      if (KEY_REST == 0u || i < TILE * K_PARTS * LANES) {
         var staged = vec4f();
-        if (key < end_key) { staged = load_key(key_origin + key * params.key_row, part); }
+        if (key >= begin_key && key < end_key) {
+          staged = load_key(key_origin + key_row(tile, key) * params.key_row, part);
+        }
         key_tile[i / (K_PARTS * LANES)][part / LANES][part % LANES] = staged;
       }
     }
@@ -152,9 +102,11 @@ fn main(
       let i = turn * THREADS + thread;
       let key = tile_key + i / (V_PARTS * LANES);
       let part = i % (V_PARTS * LANES);
-      if (VALUES_FILL_TURNS || i < TILE * V_PARTS * LANES) {
+      if (VALUE_REST == 0u || i < TILE * V_PARTS * LANES) {
         var staged = vec4f();
-        if (key < end_key) { staged = load_value(value_origin + key * params.value_row, part); }
+        if (key >= begin_key && key < end_key) {
+          staged = load_value(value_origin + key_row(tile, key) * params.value_row, part);
+        }
         value_tile[i / (V_PARTS * LANES)][part / LANES][part % LANES] = staged;
       }
     }
@@ -174,21 +126,19 @@ fn main(
       /* unroll */ for (var v = 0u; v < TILE_VECS; v++) { s[r][v] = sum_over_lanes(s[r][v]); }
     }
 
-    // Bias. Each lane reads its share of the keys' biases; sums over the lanes hand them round.
+    // What is added to them.
+    if (HAS_ALIBI) {
+      /* unroll */ for (var r = 0u; r < ROWS; r++) {
+        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
+          s[r][v] = add_alibi(s[r][v], slope, tile, first_row + r, tile_key + 4u * v);
+        }
+      }
+    }
     if (HAS_BIAS) {
       /* unroll */ for (var r = 0u; r < ROWS; r++) {
-        let row_bias = bias_origin + min(first_row + r, params.queries - 1u) * params.bias_row;
-        var b = array<vec4f, TILE_VECS>();
-        /* unroll */ for (var turn = 0u; turn < BIAS_TURNS; turn++) {
-          let own = turn * LANES + lane;
-          let loaded = load_bias(row_bias, tile_key + own);
-          /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-            b[v] += select(vec4f(), vec4f(loaded), 4u * v + vec4u(0u, 1u, 2u, 3u) == vec4u(own));
-          }
-        }
+        let row_origin = bias_start + min(first_row + r, tile.queries - 1u) * params.bias_row;
         /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          let all = sum_over_lanes(b[v]);
-          s[r][v] = select(s[r][v] + all, vec4f(HIDDEN), all == vec4f(HIDDEN));
+          s[r][v] = add_bias(s[r][v], row_origin, tile, tile_key + 4u * v, lane);
         }
       }
     }
@@ -201,9 +151,7 @@ fn main(
     if (!is_whole) {
       /* unroll */ for (var r = 0u; r < ROWS; r++) {
         /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          let keys = tile_key + 4u * v + vec4u(0u, 1u, 2u, 3u);
-          let is_visible = (keys >= vec4u(range[r].x)) & (keys < vec4u(range[r].y));
-          s[r][v] = select(vec4f(HIDDEN), s[r][v], is_visible);
+          s[r][v] = mask_scores(s[r][v], tile_key + 4u * v, range[r]);
         }
       }
     }
@@ -226,8 +174,26 @@ fn main(
       /* unroll */ for (var n = 0u; n < V_PARTS; n++) { o[r][n] *= rescale; }
     }
 
+    // Dropout, of weights and not of their sum. A lane draws its share; an OR over the lanes hands all round.
+    if (HAS_DROPOUT) {
+      var bits = 0u;
+      /* unroll */ for (var turn = 0u; turn < DROP_TURNS; turn++) {
+        let own = turn * LANES + lane;
+        if (own < ROWS * TILE_VECS) {
+          let row = first_row + own / TILE_VECS;
+          bits |= dropped(tile.block, head_index, row, tile_key + 4u * (own % TILE_VECS)) << (4u * own);
+        }
+      }
+      bits = or_over_lanes(bits);
+      /* unroll */ for (var r = 0u; r < ROWS; r++) {
+        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
+          s[r][v] = keep_weights(s[r][v], bits >> (4u * (r * TILE_VECS + v)));
+        }
+      }
+    }
+
     // Output so far. A hidden value may be NaN, which a weight of zero would let through.
-    if (is_whole && !HAS_BIAS) {
+    if (is_whole && !HAS_BIAS && !HAS_DROPOUT) {
       /* unroll */ for (var c = 0u; c < TILE; c++) {
         /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
           let value = value_tile[c][n][lane];
@@ -251,106 +217,53 @@ fn main(
   // A row that saw no key has l = 0 and o = 0.
   /* unroll */ for (var r = 0u; r < ROWS; r++) {
     let row = first_row + r;
-    if (row < params.queries) {
-      let out_row = ((batch * params.queries + row) * params.groups + group) * params.heads + head;
-      let normalizer = 1.0 / max(l[r], 1e-37);
+    if (row < tile.queries) {
+      let sum = checked_sum(l[r]);
+      let normalizer = params.keep_factor / select(sum, 1.0, sum == 0.0);
       /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
-        store_out(out_row, n * LANES + lane, o[r][n] * normalizer);
+        let position = out_position(tile, group, head, row) + split * params.out_split;
+        store_out(position, n * LANES + lane, o[r][n] * normalizer);
       }
-      if (lane == 0u) {
-        let natural = m[r] * TO_NATURAL + log2(l[r]) * LN_2;
-        // -inf by its bits: WGSL has no literal for it.
-        let bits = select(bitcast<u32>(natural), 0xff800000u, l[r] == 0.0);
-        store_lse(((batch * params.groups + group) * params.heads + head) * params.queries + row, bits);
-      }
+      let position = lse_position(tile, group, head, row) + split * params.lse_split;
+      if (lane == 0u) { store_lse(position, lse_bits(m[r], sum)); }
     }
   }
 }
 `;
 
 /** Bytes of workgroup memory that a configuration takes. */
-export function flashForwardWorkgroupBytes(config: FlashForwardConfig): number {
-  const { kParts, vParts } = parts(config);
+export function flashForwardWorkgroupBytes(config: TiledDims): number {
+  const { kParts, vParts } = partsPerLane(config);
   return config.tile * (kParts + vParts) * config.lanes * 16;
 }
 
 /** Query rows of one workgroup. */
-export function flashForwardBlockRows({ threads, lanes, rows }: FlashForwardConfig): number {
+export function flashForwardBlockRows({ threads, lanes, rows }: Tiles): number {
   return threads / lanes * rows;
-}
-
-/** The factor that makes scores: the scale, in units of log2 where the kernel wants that. */
-export function flashForwardScale(config: FlashForwardConfig, scale: number): number {
-  return config.bias === "none" ? scale * Math.LOG2E : scale;
 }
 
 const kernels = new Map<string, Kernel>();
 
-/** The kernel; bindings: query, key, value, the bias if there is one, out, the LSE if wanted. */
-export function flashForwardKernel(config: FlashForwardConfig): Kernel {
+/** The kernel; see {@linkcode attentionKernel} for its bindings. */
+export function flashForwardKernel(config: AttentionKernelConfig): Kernel {
   const id = JSON.stringify(config);
   let kernel = kernels.get(id);
   if (!kernel) kernels.set(id, kernel = buildKernel(config));
   return kernel;
 }
 
-/** vec4s that each lane holds of a query row and of an output row. */
-function parts({ headDim, valueDim, lanes }: FlashForwardConfig) {
-  const perLane = (dim: number) => Math.max(1, Math.ceil(dim / 4 / lanes));
-  return { kParts: perLane(headDim), vParts: perLane(valueDim) };
-}
-
-function buildKernel(config: FlashForwardConfig): Kernel {
-  const { headDim, valueDim, lanes, rows, threads, tile, aligned } = config;
-  const { kParts, vParts } = parts(config);
+function buildKernel(config: AttentionKernelConfig): Kernel {
+  const { lanes, rows, threads, tile } = config;
+  const { kParts, vParts } = partsPerLane(config);
   const constants = {
-    LANES: lanes,
-    ROWS: rows,
-    THREADS: threads,
-    TILE: tile,
-    TILE_VECS: tile / 4,
-    BIAS_TURNS: Math.ceil(tile / lanes),
+    BLOCK_ROWS: flashForwardBlockRows(config),
     KEY_TURNS: Math.ceil(tile * kParts * lanes / threads),
     VALUE_TURNS: Math.ceil(tile * vParts * lanes / threads),
-    K_PARTS: kParts,
-    V_PARTS: vParts,
-    BLOCK_ROWS: flashForwardBlockRows(config),
+    // Threads of the last turn that have nothing to stage; 0 where every thread has.
+    KEY_REST: tile * kParts * lanes % threads,
+    VALUE_REST: tile * vParts * lanes % threads,
+    // Four bits for each four weights of a row: chooseTiles() keeps them within one word.
+    DROP_TURNS: Math.ceil(rows * tile / 4 / lanes),
   };
-  const hasBias = config.bias !== "none";
-  const outBinding = hasBias ? 4 : 3;
-  const source = [
-    FLASH_FORWARD_PARAMS.wgsl,
-    ...Object.entries(constants).map(([name, value]) => `const ${name} = ${value}u;\n`),
-    `const KEYS_FILL_TURNS = ${tile * kParts * lanes % threads === 0};\n`,
-    `const VALUES_FILL_TURNS = ${tile * vParts * lanes % threads === 0};\n`,
-    `const TO_LOG2 = ${hasBias ? Math.LOG2E : "1.0"};\n`,
-    `const TO_NATURAL = ${hasBias ? "1.0" : Math.LN2};\n`,
-    declareRows("query", 0, headDim, kParts * lanes, aligned.query),
-    declareRows("key", 1, headDim, kParts * lanes, aligned.key),
-    declareRows("value", 2, valueDim, vParts * lanes, aligned.value),
-    hasBias ? `@group(0) @binding(3) var<storage, read> bias: array<u32>;${BIAS_ORIGIN}` : "",
-    LOAD_BIAS[config.bias],
-    declareOut(outBinding, valueDim, vParts * lanes),
-    config.lse
-      ? `@group(0) @binding(${outBinding + 1}) var<storage, read_write> lse: array<u32>;
-fn store_lse(position: u32, bits: u32) { lse[position] = bits; }\n`
-      : "fn store_lse(position: u32, bits: u32) {}\n",
-    sumOverLanes(lanes),
-    config.keyRange,
-    WORKGROUP_INDEX,
-    unroll(BODY, constants),
-  ].join("");
-  return {
-    label: "flash_forward",
-    source,
-    subgroups: lanes > 1,
-    bindings: [
-      "read",
-      "read",
-      "read",
-      ...(hasBias ? ["read" as const] : []),
-      "write",
-      ...(config.lse ? ["write" as const] : []),
-    ],
-  };
+  return attentionKernel("flash_forward", config, constants, BODY);
 }

@@ -1,10 +1,10 @@
 /** Multi-head self-attention as a layer. */
 import type { Device } from "../../gpu/device.ts";
 import { tidy } from "../../gpu/lifetime.ts";
-import { freshSeed } from "../../gpu/random/philox.ts";
+import { SeedSequence } from "../../gpu/random/seeds.ts";
 import { formatShape } from "../../gpu/shape.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
-import type { AttentionBias } from "../masks.ts";
+import type { AttentionBias } from "../masks/mod.ts";
 import { memoryEfficientAttention } from "../memory_efficient_attention.ts";
 import { type AttentionForwardOp, MathForwardOp } from "../ops/mod.ts";
 import { assertProbability, Dropout } from "./dropout.ts";
@@ -23,7 +23,7 @@ export interface AttentionLayerOptions {
   attnDrop?: number;
   /** Probability of dropping an element of the result in training. Default 0. */
   projDrop?: number;
-  /** Seed of the initial weights; default a new one every time. */
+  /** Seed of the initial weights and of the dropout in training; default a new one every time. */
   seed?: number;
   /**
    * How to compute: without the scores in memory (default), or by the formula, for comparison.
@@ -61,6 +61,7 @@ export class Attention extends Module {
   /** H. */
   readonly numHeads: number;
   readonly #op: AttentionForwardOp | undefined;
+  readonly #seeds: SeedSequence;
 
   /** Makes the layer for inputs `[B, N, dim]`, with random weights. */
   constructor(device: Device, dim: number, options: AttentionLayerOptions = {}) {
@@ -71,7 +72,7 @@ export class Attention extends Module {
       projBias = true,
       attnDrop = 0,
       projDrop = 0,
-      seed = freshSeed(),
+      seed,
       attention = "memory-efficient",
     } = options;
     assertSize("Attention", "dim", dim);
@@ -90,9 +91,10 @@ export class Attention extends Module {
     assertProbability("Attention", "attnDrop", attnDrop);
     this.numHeads = numHeads;
     this.attnDrop = attnDrop;
-    this.projDrop = new Dropout(projDrop);
-    this.qkv = new Linear(device, dim, 3 * dim, { bias: qkvBias, seed });
-    this.proj = new Linear(device, dim, dim, { bias: projBias, seed: (seed + 1) % 2 ** 53 });
+    this.#seeds = new SeedSequence(seed);
+    this.qkv = new Linear(device, dim, 3 * dim, { bias: qkvBias, seed: this.#seeds.next() });
+    this.proj = new Linear(device, dim, dim, { bias: projBias, seed: this.#seeds.next() });
+    this.projDrop = new Dropout(projDrop, { seed: this.#seeds.next() });
     this.#op = attention === "math" ? MathForwardOp : undefined;
   }
 
@@ -115,12 +117,14 @@ export class Attention extends Module {
       );
     }
     const [B, N] = x.shape as [number, number];
+    const p = this.training ? this.attnDrop : 0;
     return tidy(() => {
       const heads = [B, N, 3, this.numHeads, dim / this.numHeads];
       const [q, k, v] = this.qkv.forward(x).reshape(heads).unbind(2) as [Tensor, Tensor, Tensor];
       const out = memoryEfficientAttention(q, k, v, {
         attnBias,
-        p: this.training ? this.attnDrop : 0,
+        p,
+        seed: p > 0 ? this.#seeds.next() : undefined,
         op: this.#op,
       });
       return this.projDrop.forward(this.proj.forward(out.reshape([B, N, dim])));

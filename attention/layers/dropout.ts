@@ -1,31 +1,39 @@
 /** Dropout as a layer. */
+import { SeedSequence } from "../../gpu/random/seeds.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { Module } from "./module.ts";
 
+/** Options of {@linkcode Dropout}. */
+export interface DropoutOptions {
+  /**
+   * Seed of the sequence of masks: the first forward pass of two layers with one seed drops the same
+   * elements, the second again the same. Default a new one every time.
+   */
+  seed?: number | undefined;
+}
+
 /**
- * Dropout, after `torch.nn.Dropout`. In evaluation it changes nothing, as with `p = 0`. Dropping in
- * training is not implemented yet and throws.
+ * Inverted dropout, after `torch.nn.Dropout`: in training each element becomes 0 with probability `p` and
+ * is divided by `1 - p` otherwise, by a new mask at every forward pass; `p = 1` gives zeros. In
+ * evaluation it changes nothing, as with `p = 0`.
  */
 export class Dropout extends Module {
   /** Probability of dropping an element. */
   readonly p: number;
+  readonly #seeds: SeedSequence;
 
   /** Makes the layer; `p` is a probability in [0, 1]. */
-  constructor(p = 0.5) {
+  constructor(p = 0.5, { seed }: DropoutOptions = {}) {
     super();
     assertProbability("Dropout", "p", p);
     this.p = p;
+    this.#seeds = new SeedSequence(seed);
   }
 
-  /** A view of `x`. */
+  /** `x`, of any shape, with elements dropped; a view of it in evaluation and with `p = 0`. */
   forward(x: Tensor): Tensor {
-    if (this.training && this.p > 0) {
-      throw new RangeError(
-        `Cannot run Dropout: p is ${this.p} in training mode, which is not implemented yet; ` +
-          "call eval(), or make it with p = 0",
-      );
-    }
-    return x.reshape(x.shape);
+    if (!this.training || this.p === 0) return x.reshape(x.shape);
+    return x.dropout(this.p, { seed: this.#seeds.next() });
   }
 }
 

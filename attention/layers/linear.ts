@@ -3,6 +3,7 @@ import { type Device, runtimeOf } from "../../gpu/device.ts";
 import { permuteLayout } from "../../gpu/layout.ts";
 import { matmul } from "../../gpu/ops/matmul.ts";
 import { freshSeed } from "../../gpu/random/philox.ts";
+import { numel } from "../../gpu/shape.ts";
 import { arrayOf, arrayOn } from "../../gpu/tensor/base.ts";
 import { type Tensor, tensorFrom } from "../../gpu/tensor/tensor.ts";
 import { assertLastAxis, assertSize, Module } from "./module.ts";
@@ -55,18 +56,7 @@ export class Linear extends Module {
   forward(x: Tensor): Tensor {
     const [, inFeatures] = this.weight.shape;
     assertLastAxis("Linear", x, inFeatures!);
-    const { device } = this.weight;
-    const runtime = runtimeOf(device);
-    const weight = arrayOf(this.weight);
-    const transposed = { ...weight, layout: permuteLayout(weight.layout, [1, 0]) };
-    arrayOn(device, x);
-    // All leading axes are rows of one product.
-    using rows = x.reshape([-1, inFeatures!]);
-    const product = matmul(runtime, arrayOf(rows), transposed, {
-      bias: this.bias && arrayOf(this.bias),
-    });
-    using out = tensorFrom(device, runtime, product);
-    return out.reshape([...x.shape.slice(0, -1), this.weight.shape[0]!]);
+    return affine(x, this.weight, this.bias);
   }
 
   /** The layer's own weights. */
@@ -79,4 +69,19 @@ export class Linear extends Module {
     if (name === "weight") this.weight = tensor;
     else this.bias = tensor;
   }
+}
+
+/** `x [..., in]` times the transpose of `weight [out, in]`, plus `bias [out]`: `[..., out]`. */
+export function affine(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  const [outFeatures, inFeatures] = weight.shape as [number, number];
+  const { device } = weight;
+  const runtime = runtimeOf(device);
+  const array = arrayOf(weight);
+  const transposed = { ...array, layout: permuteLayout(array.layout, [1, 0]) };
+  arrayOn(device, x);
+  // All leading axes are rows of one product.
+  using rows = x.reshape([numel(x.shape.slice(0, -1)), inFeatures]);
+  const product = matmul(runtime, arrayOf(rows), transposed, { bias: bias && arrayOf(bias) });
+  using out = tensorFrom(device, runtime, product);
+  return out.reshape([...x.shape.slice(0, -1), outFeatures]);
 }

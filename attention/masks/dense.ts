@@ -1,65 +1,12 @@
-/**
- * Masks as values. A mask says, for each query row, which run of keys the row may see; kernels, the
- * `math` op and `materialize` all take it from here, so a new mask is one class in this file.
- */
-import { assertShape, formatShape, numel } from "../gpu/shape.ts";
-
-/** A run of keys: from the first number up to but not including the second. */
-export type KeyRange = readonly [begin: number, end: number];
-
-/**
- * A mask that is described instead of stored. Pass one as `attnBias`; a `Tensor` there is an additive
- * bias, or a mask if its dtype is bool.
- */
-export abstract class AttentionBias {
-  /**
-   * The keys that a query may see, as a run within `[0, keys)`. Neither bound falls from one query to
-   * the next: kernels skip tiles by that.
-   *
-   * @param query Index of the query row.
-   * @param queries Mq.
-   * @param keys Mkv.
-   */
-  abstract keyRange(query: number, queries: number, keys: number): KeyRange;
-
-  /**
-   * The same in WGSL: `fn key_range(row: u32) -> vec2u`, which may use `params.queries` and
-   * `params.keys`. It is part of the compiled kernel, so it must not hold sizes.
-   */
-  abstract readonly keyRangeWgsl: string;
-
-  /**
-   * The mask as an additive bias, on the CPU: 0 where a query may attend, -Infinity where it may not.
-   * For tests and for looking at; kernels never make it.
-   *
-   * @param shape `[..., Mq, Mkv]`.
-   * @returns The elements in row-major order. Time and memory O(elements).
-   */
-  materialize(shape: readonly number[]): Float32Array<ArrayBuffer> {
-    assertShape(shape, "materialize a mask");
-    if (shape.length < 2) {
-      throw new RangeError(
-        `Cannot materialize a mask: shape is ${formatShape(shape)}, expected [..., Mq, Mkv]`,
-      );
-    }
-    const [queries, keys] = shape.slice(-2) as [number, number];
-    const out = new Float32Array(numel(shape)).fill(-Infinity);
-    for (let row = 0; row < out.length / Math.max(1, keys); row++) {
-      const [begin, end] = this.keyRange(row % queries, queries, keys);
-      out.fill(0, row * keys + begin, row * keys + end);
-    }
-    return out;
-  }
-}
+/** Masks over whole sequences, each of which is one block. */
+import type { Tensor } from "../../gpu/tensor/tensor.ts";
+import { AttentionBias, MaskWithTensorBias } from "./bias.ts";
+import { causalWindow, localWindow } from "./checks.ts";
+import { CAUSAL, CAUSAL_FROM_BOTTOM_RIGHT, EVERYTHING, type Window } from "./window.ts";
 
 /** No mask: every query sees every key. What `attnBias` undefined stands for inside. */
 class NoMask extends AttentionBias {
-  override readonly keyRangeWgsl =
-    "fn key_range(row: u32) -> vec2u { return vec2u(0u, params.keys); }\n";
-
-  override keyRange(_query: number, _queries: number, keys: number): KeyRange {
-    return [0, keys];
-  }
+  override readonly window = EVERYTHING;
 }
 
 /** The one value of {@linkcode NoMask}. */
@@ -77,12 +24,87 @@ export const NO_MASK: AttentionBias = new NoMask();
  * ```
  */
 export class LowerTriangularMask extends AttentionBias {
-  /** Keys up to the row's own number. */
-  override readonly keyRangeWgsl =
-    "fn key_range(row: u32) -> vec2u { return vec2u(0u, min(row + 1u, params.keys)); }\n";
-
   /** Keys up to the query's own number. */
-  override keyRange(query: number, _queries: number, keys: number): KeyRange {
-    return [0, Math.min(query + 1, keys)];
+  override readonly window: Window = CAUSAL;
+
+  /** Causal attention with a tensor bias. */
+  override addBias(tensor: Tensor): LowerTriangularMaskWithTensorBias {
+    return new LowerTriangularMaskWithTensorBias(tensor);
+  }
+}
+
+/** Causal attention from the top left, with a tensor added to the scores that it leaves. */
+export class LowerTriangularMaskWithTensorBias extends MaskWithTensorBias {
+  /** The tensor broadcasts to `[B, H, Mq, Mkv]`. */
+  constructor(bias: Tensor) {
+    super(new LowerTriangularMask(), bias);
+  }
+}
+
+/**
+ * Causal attention counted from the end: query `i` sees keys `j <= i + Mkv - Mq`, so that the last query
+ * sees all keys. Where Mkv < Mq, the first Mq - Mkv queries see none.
+ */
+export class LowerTriangularFromBottomRightMask extends AttentionBias {
+  /** Keys up to the one that is as far from the end as the query. */
+  override readonly window: Window = CAUSAL_FROM_BOTTOM_RIGHT;
+
+  /**
+   * The same, cut to a window.
+   *
+   * @param windowSize Keys that a query sees at most, its own among them; > 0.
+   */
+  makeLocalAttention(windowSize: number): LowerTriangularFromBottomRightLocalAttentionMask {
+    return new LowerTriangularFromBottomRightLocalAttentionMask(windowSize);
+  }
+}
+
+/**
+ * Causal attention within a window, counted from the end: with `d = Mkv - Mq`, query `i` sees keys
+ * `i + d - windowSize < j <= i + d`.
+ */
+export class LowerTriangularFromBottomRightLocalAttentionMask
+  extends LowerTriangularFromBottomRightMask {
+  /** The last `windowSize` keys up to the query's own. */
+  override readonly window: Window;
+
+  /**
+   * Makes the mask.
+   *
+   * @param windowSize Keys that a query sees at most, its own among them; > 0, or Infinity.
+   * @throws {RangeError} If it is no such number.
+   */
+  constructor(windowSize: number) {
+    super();
+    this.window = causalWindow(this.constructor.name, "bottom-right", windowSize);
+  }
+}
+
+/**
+ * Attention within a window to both sides, counted from the end: with `d = Mkv - Mq`, query `i` sees
+ * keys `i + d - windowLeft <= j <= i + d + windowRight`, at most `windowLeft + 1 + windowRight`.
+ *
+ * @example Two before, none behind
+ * ```ts
+ * import { LocalAttentionFromBottomRightMask } from "@denoformers/attention";
+ *
+ * const mask = new LocalAttentionFromBottomRightMask(2, 0);
+ * console.log(mask.materialize([1, 4])); // -inf, 0, 0, 0: the one query stands over the last key
+ * ```
+ */
+export class LocalAttentionFromBottomRightMask extends AttentionBias {
+  /** From `windowLeft` keys before the query's own to `windowRight` behind it. */
+  override readonly window: Window;
+
+  /**
+   * Makes the mask.
+   *
+   * @param windowLeft Keys seen before the query's own; >= 0, or Infinity for all.
+   * @param windowRight Keys seen behind the query's own; >= 0, or Infinity for all.
+   * @throws {RangeError} If one is no such number.
+   */
+  constructor(windowLeft: number, windowRight: number) {
+    super();
+    this.window = localWindow(this.constructor.name, windowLeft, windowRight);
   }
 }

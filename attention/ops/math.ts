@@ -1,23 +1,29 @@
 /** The readable baseline, which keeps all scores: {@linkcode mathForward}. */
 import type { DeviceArray } from "../../gpu/array.ts";
+import { tidy } from "../../gpu/lifetime.ts";
 import { matmul } from "../../gpu/ops/matmul.ts";
 import { formatShape, numel } from "../../gpu/shape.ts";
-import { tidy } from "../../gpu/lifetime.ts";
 import { arrayOf } from "../../gpu/tensor/base.ts";
 import { type Tensor, tensorFrom } from "../../gpu/tensor/tensor.ts";
 import type { ForwardOp, ForwardResult } from "../dispatch.ts";
-import { type AttentionInputs, headsFirst } from "../inputs.ts";
-import { NO_MASK } from "../masks.ts";
+import { headsFirst } from "../grouped_heads.ts";
+import type { AttentionInputs } from "../inputs.ts";
+import { dropWeights } from "../kernels/drop_weights.ts";
+import { EVERYTHING } from "../masks/window.ts";
+import { type Places, placesOf } from "./places.ts";
+import { bindingReasons } from "./reasons.ts";
+import { uploadSlopes } from "./tables.ts";
 
 /**
- * Attention by the formula, one tensor operation after the other: scores, bias, softmax, product.
+ * Attention by the formula, one tensor operation after the other: scores, bias, softmax, dropout, product.
  * Takes O(B H Mq Mkv) memory, two to three score matrices at once; the other ops are compared with it.
  */
 export const mathForward: ForwardOp = {
   name: "mathF",
 
-  notSupportedReasons({ sizes, runtime, p }: AttentionInputs): string[] {
-    const reasons: string[] = [];
+  notSupportedReasons(inputs: AttentionInputs): string[] {
+    const { sizes, runtime } = inputs;
+    const reasons: string[] = bindingReasons(inputs, { canCut: false });
     const scores = [sizes.B, sizes.G, sizes.H, sizes.Mq, sizes.Mkv];
     const limit = runtime.info.limits.maxStorageBufferBindingSize;
     if (4 * numel(scores) > limit) {
@@ -26,36 +32,54 @@ export const mathForward: ForwardOp = {
           "the device's maxStorageBufferBindingSize",
       );
     }
-    if (p > 0) {
-      reasons.push(
-        `dropout p = ${p} > 0 is not implemented yet: pass p = 0, or call eval() on the layer`,
-      );
-    }
     return reasons;
   },
 
   forward(inputs: AttentionInputs, { lse: wantsLse }: { lse: boolean }): ForwardResult {
-    const { scale, outShape, lseShape } = inputs;
+    const { scale, outShape, lseShape, output } = inputs;
     return tidy(() => {
-      const query = view(inputs, headsLead(inputs.query));
-      const key = view(inputs, headsLead(inputs.key));
-      const scores = masked(inputs, query.mul(scale).matmul(key.transpose(-2, -1)));
+      const query = view(inputs, headsLead(inputs.query)).to("f32");
+      const key = view(inputs, headsLead(inputs.key)).to("f32");
+      const product = query.mul(scale).matmul(key.transpose(-2, -1));
+      const places = placesOf(inputs);
+      const scores = masked(inputs, withAlibi(inputs, product, places), places);
       const lse = wantsLse ? scores.logSumExp(-1).reshape(lseShape) : undefined;
       const weights = scores.softmax(-1);
       scores.dispose();
-      const out = times(inputs, weights, headsLead(inputs.value)); // [B, G, H, Mq, Kv]
-      return { out: out.permute([0, 3, 1, 2, 4]).contiguous().reshape(outShape), lse };
+      const value = view(inputs, headsLead(inputs.value)).to("f32");
+      const out = times(inputs, dropped(inputs, weights, places), value); // [B, G, H, Mq, Kv]
+      return {
+        out: out.permute([0, 3, 1, 2, 4]).contiguous().reshape(outShape).to(output),
+        lse,
+      };
     });
   },
 };
 
+/** The scores less their distances by ALiBi's slopes. Disposes what it replaces. */
+function withAlibi(inputs: AttentionInputs, scores: Tensor, places: Places): Tensor {
+  const slopes = uploadSlopes(inputs);
+  if (!slopes) return scores;
+  const { B, G, H } = inputs.sizes;
+  const distances = places.own.sub(places.keys).abs().to("f32"); // [Mq, Mkv]
+  const perHead = view(inputs, slopes.array).reshape([B, G, H, 1, 1]);
+  const result = scores.sub(distances.mul(perHead));
+  scores.dispose();
+  slopes.release();
+  return result;
+}
+
 /** The scores with the bias added and -inf where a query may not attend. Disposes what it replaces. */
-function masked(inputs: AttentionInputs, scores: Tensor): Tensor {
+function masked(inputs: AttentionInputs, scores: Tensor, places: Places): Tensor {
   const replace = (next: Tensor): Tensor => {
     scores.dispose();
     return next;
   };
-  if (inputs.mask !== NO_MASK) scores = replace(scores.maskedFill(hiddenByMask(inputs), -Infinity));
+  const { mask } = inputs;
+  if (mask.window !== EVERYTHING || mask.blocks) {
+    const hidden = places.keys.lt(places.begin).logicalOr(places.keys.ge(places.end));
+    scores = replace(scores.maskedFill(hidden, -Infinity));
+  }
   if (!inputs.bias) return scores;
   const bias = view(inputs, inputs.bias);
   if (bias.dtype === "bool") return replace(scores.maskedFill(bias.logicalNot(), -Infinity));
@@ -64,18 +88,23 @@ function masked(inputs: AttentionInputs, scores: Tensor): Tensor {
   return replace(scores.maskedFill(bias.eq(-Infinity), -Infinity));
 }
 
-/** bool [Mq, Mkv]: which keys each query may not see. */
-function hiddenByMask({ device, mask, sizes: { Mq, Mkv } }: AttentionInputs): Tensor {
-  const ranges = Array.from({ length: Mq }, (_, query) => mask.keyRange(query, Mq, Mkv));
-  const bound = (which: 0 | 1) =>
-    device.tensor(Int32Array.from(ranges, (range) => range[which]), { shape: [Mq, 1] });
-  const keys = device.arange(0, Mkv, 1, { dtype: "i32" });
-  return keys.lt(bound(0)).logicalOr(keys.ge(bound(1)));
+/** The weights after dropout. Disposes what it replaces. */
+function dropped(inputs: AttentionInputs, weights: Tensor, places: Places): Tensor {
+  const { device, runtime, dropout } = inputs;
+  if (!dropout) return weights;
+  const kept = dropWeights(runtime, arrayOf(weights), {
+    dropout,
+    keys: arrayOf(places.keys),
+    rows: arrayOf(places.rows),
+    isPacked: inputs.mask.blocks !== undefined,
+  });
+  weights.dispose();
+  return tensorFrom(device, runtime, kept);
 }
 
 /** `weights · value`, where a weight of zero hides even NaN. */
-function times({ device, runtime }: AttentionInputs, weights: Tensor, value: DeviceArray): Tensor {
-  const product = matmul(runtime, arrayOf(weights), value, { zeroHides: true });
+function times({ device, runtime }: AttentionInputs, weights: Tensor, value: Tensor): Tensor {
+  const product = matmul(runtime, arrayOf(weights), arrayOf(value), { zeroHides: true });
   return tensorFrom(device, runtime, product);
 }
 

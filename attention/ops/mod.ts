@@ -1,9 +1,10 @@
 /** The ops as callers see them: names to force one by, and to ask what it has against an input. */
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import type { ForwardOp } from "../dispatch.ts";
-import { attentionInputs, type AttentionOptions } from "../inputs.ts";
+import { type AttentionInputs, attentionInputs, type AttentionOptions } from "../inputs.ts";
 import { flashForward } from "./flash.ts";
 import { mathForward } from "./math.ts";
+import { prefersSplit, splitForward } from "./split.ts";
 
 /** One way to compute attention; pass it as `op` to use no other. */
 export interface AttentionForwardOp {
@@ -18,8 +19,12 @@ export interface AttentionForwardOp {
   ): string[];
 }
 
-/** All ops inside, in the order in which they are tried. */
-export const FORWARD_OPS: readonly ForwardOp[] = [flashForward, mathForward];
+/** All ops inside, in the order in which they are tried on these inputs. */
+export function forwardOpsFor(inputs: AttentionInputs): readonly ForwardOp[] {
+  return prefersSplit(inputs)
+    ? [splitForward, flashForward, mathForward]
+    : [flashForward, splitForward, mathForward];
+}
 
 const behind = new Map<AttentionForwardOp, ForwardOp>();
 
@@ -41,24 +46,36 @@ function publish(op: ForwardOp): AttentionForwardOp {
 
 /**
  * Memory-efficient attention: one pass over the keys with a running softmax (Dao et al., "FlashAttention",
- * 2022). f32; any lengths; head dims up to 256; all masks and biases. No memory but the result's.
+ * 2022). Any lengths, masks and biases; head dims up to 256. No memory but the result's.
  */
 export const FlashForwardOp: AttentionForwardOp = publish(flashForward);
 
 /**
+ * Attention with the keys cut into parts that are computed side by side and merged: for few queries
+ * against many keys, as in decoding (Dao et al., "Flash-Decoding", 2023). Chosen by itself for 256 keys or
+ * more if there are at most 16 rows that share a key head, or so few queries, sequences and heads that the
+ * device would have little to do. Head dims up to 256.
+ */
+export const SplitKForwardOp: AttentionForwardOp = publish(splitForward);
+
+/**
  * Attention by the formula, one tensor operation after the other, with all scores in memory: the readable
- * baseline. f32; any sizes, as long as the scores fit one buffer.
+ * baseline. Any sizes, as long as the scores fit one buffer.
  */
 export const MathForwardOp: AttentionForwardOp = publish(mathForward);
 
-/** All forward ops, in the order in which they are tried. */
-export const ALL_FORWARD_OPS: readonly AttentionForwardOp[] = [FlashForwardOp, MathForwardOp];
+/** All forward ops. */
+export const ALL_FORWARD_OPS: readonly AttentionForwardOp[] = [
+  FlashForwardOp,
+  SplitKForwardOp,
+  MathForwardOp,
+];
 
 /** The op that does the work of a published one. */
 export function forwardOpBehind(caller: string, op: AttentionForwardOp): ForwardOp {
   const found = behind.get(op);
   if (!found) {
-    const names = ["FlashForwardOp", "MathForwardOp"].join(" or ");
+    const names = "FlashForwardOp, SplitKForwardOp or MathForwardOp";
     throw new TypeError(`Cannot run ${caller}: op is ${op?.name ?? op}, expected ${names}`);
   }
   return found;

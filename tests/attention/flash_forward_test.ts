@@ -9,18 +9,10 @@ import {
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { sharedDevice } from "../_device.ts";
-import { assertMatchesReference, type Case, randomValues, UPSTREAM } from "./_compare.ts";
+import { assertMatchesReference, bmhk, randomValues, UPSTREAM } from "./_compare.ts";
 
 const device = await sharedDevice();
 const causal = new LowerTriangularMask();
-
-/** A case of BMHK inputs from its sizes. */
-function bmhk(
-  [B, Mq, Mkv, H, K, Kv]: readonly [number, number, number, number, number, number],
-  rest: Partial<Case> = {},
-): Case {
-  return { query: [B, Mq, H, K], key: [B, Mkv, H, K], value: [B, Mkv, H, Kv], ...rest };
-}
 
 for (const op of [FlashForwardOp, MathForwardOp]) {
   describe(`${op.name} sizes`, () => {

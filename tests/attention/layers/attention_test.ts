@@ -1,120 +1,25 @@
-/** Layers against plain loops in float64. */
+/** Self-attention as a layer: weights, dropout, and the formula in float64. */
 import {
   Attention,
-  Dropout,
-  LayerNorm,
-  Linear,
+  type AttentionLayerOptions,
   LowerTriangularMask,
   type StateDict,
   type Tensor,
 } from "@denoformers/attention";
 import { assertAllClose } from "@denoformers/attention/testing";
-import { assertEquals, assertGreater, assertLess, assertThrows } from "@std/assert";
+import {
+  assertEquals,
+  assertGreater,
+  assertLess,
+  assertNotEquals,
+  assertThrows,
+} from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { referenceAttention } from "../../../attention/reference.ts";
 import { sharedDevice } from "../../_device.ts";
+import { affine, type Host, host, TOLERANCE } from "./_host.ts";
 
 const device = await sharedDevice();
-
-/** Sums of up to 24 products of numbers near 1: a few last bits of a float. */
-const TOLERANCE = { atol: 5e-6, rtol: 1e-5 };
-
-interface Host {
-  readonly shape: readonly number[];
-  readonly data: ArrayLike<number>;
-}
-
-async function host(tensor: Tensor): Promise<Host> {
-  return { shape: tensor.shape, data: await tensor.data() };
-}
-
-/** x Wᵀ + b, row by row. */
-function affine(x: Host, weight: Host, bias?: Host): Host {
-  const [outs, ins] = weight.shape as [number, number];
-  const rows = x.data.length / ins;
-  const data = Float64Array.from({ length: rows * outs }, (_, at) => {
-    const [row, out] = [Math.floor(at / outs), at % outs];
-    let sum = bias?.data[out] ?? 0;
-    for (let i = 0; i < ins; i++) sum += x.data[row * ins + i]! * weight.data[out * ins + i]!;
-    return sum;
-  });
-  return { shape: [...x.shape.slice(0, -1), outs], data };
-}
-
-describe("Linear", () => {
-  it("computes x Wᵀ + b over any leading axes", async () => {
-    for (const bias of [true, false]) {
-      using linear = new Linear(device, 24, 7, { bias, seed: 1 });
-      using x = device.randn([2, 3, 5, 24], { seed: 2 });
-      using y = linear.forward(x);
-      const expected = affine(
-        await host(x),
-        await host(linear.weight),
-        linear.bias && await host(linear.bias),
-      );
-      assertAllClose(await host(y), expected, TOLERANCE);
-    }
-  });
-
-  it("starts uniform in ±1/√in, the same from the same seed", async () => {
-    using a = new Linear(device, 100, 50, { seed: 3 });
-    using b = new Linear(device, 100, 50, { seed: 3 });
-    using c = new Linear(device, 100, 50, { seed: 4 });
-    const weights = await a.weight.data();
-    assertEquals(weights, await b.weight.data());
-    assertEquals(weights.every((w) => Math.abs(w) <= 0.1), true);
-    // 5,000 numbers of standard deviation 0.1/√3: their mean square has a relative deviation of 1.3 %.
-    const meanSquare = weights.reduce((sum, w) => sum + w * w, 0) / weights.length;
-    assertLess(Math.abs(meanSquare / (0.01 / 3) - 1), 0.07);
-    assertEquals(weights[0] === (await c.weight.data())[0], false);
-  });
-
-  it("refuses sizes that are none and inputs that do not fit", () => {
-    assertThrows(
-      () => new Linear(device, 0, 3),
-      RangeError,
-      "inFeatures is 0, expected a whole number",
-    );
-    using linear = new Linear(device, 4, 3);
-    using x = device.zeros([2, 5]);
-    assertThrows(() => linear.forward(x), RangeError, "input has shape [2, 5], expected [..., 4]");
-  });
-});
-
-describe("LayerNorm", () => {
-  it("normalises the last axis, then scales and shifts", async () => {
-    using norm = new LayerNorm(device, 24);
-    using weight = device.randn([24], { seed: 1 });
-    using bias = device.randn([24], { seed: 2 });
-    norm.loadStateDict({ weight, bias });
-    using x = device.randn([3, 5, 24], { seed: 3 });
-    using y = norm.forward(x);
-    const [input, w, b] = [await x.data(), await weight.data(), await bias.data()];
-    const expected = Float64Array.from(input, (value, at) => {
-      const row = Array.from(input.slice(at - at % 24, at - at % 24 + 24));
-      const mean = row.reduce((sum, v) => sum + v, 0) / 24;
-      const variance = row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / 24;
-      return (value - mean) / Math.sqrt(variance + 1e-5) * w[at % 24]! + b[at % 24]!;
-    });
-    assertAllClose(await y.data(), expected, TOLERANCE);
-  });
-});
-
-describe("Dropout", () => {
-  it("changes nothing in evaluation or with p = 0", async () => {
-    using x = device.randn([3, 4], { seed: 1 });
-    for (const layer of [new Dropout(0.9).eval(), new Dropout(0)]) {
-      using y = layer.forward(x);
-      assertEquals(await y.data(), await x.data());
-    }
-  });
-
-  it("refuses a p that is no probability, and to pretend in training", () => {
-    assertThrows(() => new Dropout(1.5), RangeError, "p is 1.5, expected a probability in [0, 1]");
-    using x = device.zeros([1]);
-    assertThrows(() => new Dropout(0.5).forward(x), RangeError, "not implemented yet; call eval()");
-  });
-});
 
 describe("Attention", () => {
   const [B, N, C, H] = [2, 9, 24, 3];
@@ -233,12 +138,77 @@ describe("Attention", () => {
       RangeError,
       'attention is "fast", expected "memory-efficient" or "math"',
     );
-    using layer = new Attention(device, 24, { attnDrop: 0.1 });
+    using layer = new Attention(device, 24);
     using flat = device.zeros([9, 24]);
-    using x = device.zeros([1, 9, 24]);
     assertThrows(() => layer.forward(flat), RangeError, "has shape [9, 24], expected [B, N, 24]");
-    // Dropout in training is not there yet; in evaluation it is not needed.
-    assertThrows(() => layer.forward(x), RangeError, "p: 0.1");
-    layer.eval().forward(x).dispose();
+  });
+});
+
+describe("Attention in training", () => {
+  const [B, N, C, H] = [2, 40, 24, 3];
+
+  /** Two forward passes of a new layer, always with the same input. */
+  async function twice(options: AttentionLayerOptions, mode: "train" | "eval" = "train") {
+    using layer = new Attention(device, C, { numHeads: H, seed: 1, ...options })[mode]();
+    using x = device.randn([B, N, C], { seed: 2 });
+    using first = layer.forward(x);
+    using second = layer.forward(x);
+    return [await first.data(), await second.data()] as const;
+  }
+
+  for (const name of ["attnDrop", "projDrop"] as const) {
+    it(`drops by ${name}: bit-identical for the same seed, anew at every pass`, async () => {
+      const run = await twice({ [name]: 0.3 });
+      assertEquals(await twice({ [name]: 0.3 }), run);
+      assertNotEquals(run[0], run[1]);
+      using x = device.randn([B, N, C], { seed: 2 });
+      using layer = new Attention(device, C, { numHeads: H, seed: 1, [name]: 0.3 });
+      using other = new Attention(device, C, { numHeads: H, seed: 3, [name]: 0.3 });
+      other.loadStateDict(layer.stateDict());
+      using y = other.forward(x);
+      assertNotEquals(await y.data(), run[0], "another seed drops others, with the same weights");
+    });
+
+    it(`equals p = 0 in evaluation, whatever ${name}`, async () => {
+      const [plain] = await twice({});
+      assertEquals(await twice({ [name]: 0.3 }, "eval"), [plain, plain]);
+    });
+  }
+
+  it("drops the same attention weights with either attention", async () => {
+    const flash = await twice({ attnDrop: 0.3 });
+    const math = await twice({ attnDrop: 0.3, attention: "math" });
+    // Rounding alone; one weight dropped by only one of them would be seen at 1e-3.
+    for (const pass of [0, 1] as const) {
+      assertAllClose(math[pass], flash[pass], { atol: 1e-5, rtol: 0 });
+    }
+  });
+
+  it("keeps a fraction 1 - p of the attention weights", async () => {
+    // With equal scores and a value that is 1 throughout, a row of the output is the kept fraction of
+    // its weights, divided by 1 - p.
+    const [p, tokens] = [0.3, 200];
+    using layer = new Attention(device, 8, { numHeads: 8, seed: 1, attnDrop: p, qkvBias: true });
+    using identity = device.arange(8).eq(device.arange(8).reshape([8, 1])).to("f32");
+    using noWeight = device.zeros([24, 8]);
+    using onlyValue = device.tensor(Array.from({ length: 24 }, (_, row) => row < 16 ? 0 : 1));
+    using noBias = device.zeros([8]);
+    layer.loadStateDict({
+      "qkv.weight": noWeight,
+      "qkv.bias": onlyValue,
+      "proj.weight": identity,
+      "proj.bias": noBias,
+    });
+    using x = device.zeros([1, tokens, 8]);
+    using y = layer.forward(x);
+    const rows = await y.data();
+    const n = tokens * tokens * 8;
+    const kept = rows.reduce((sum, row) => sum + row * (1 - p) * tokens, 0);
+    // 4 standard deviations of a binomial count.
+    assertLess(Math.abs(kept - n * (1 - p)), 4 * Math.sqrt(n * p * (1 - p)));
+    const each = Math.sqrt(p / (1 - p) / tokens);
+    const spread = Math.sqrt(rows.reduce((sum, row) => sum + (row - 1) ** 2, 0) / rows.length);
+    // Rows and heads are independent: the spread of 1,600 of them is known to 1.8 %, here 4 times that.
+    assertLess(Math.abs(spread / each - 1), 0.071);
   });
 });

@@ -1,0 +1,48 @@
+/** How much arithmetic attention takes, for benchmarks. */
+import type { Tensor } from "../gpu/tensor/tensor.ts";
+import { AttentionBias } from "./masks/bias.ts";
+import { NO_MASK } from "./masks/dense.ts";
+import { visibleKeys } from "./masks/window.ts";
+
+/** Floating-point operations, a multiply-add counted as two. */
+export interface AttentionFlops {
+  /** Pairs of a query and a key that it may see, over all heads and sequences. */
+  readonly cells: number;
+  /** Two products of a forward pass: `2 (K + Kv) * cells`. */
+  readonly forward: number;
+  /** Five products of a backward pass: `2 (3 K + 2 Kv) * cells`. */
+  readonly backward: number;
+}
+
+/**
+ * Counts the operations that a mask leaves, as xformers' benchmarks do. A tensor bias counts as if it hid
+ * nothing.
+ *
+ * @param query `[B, Mq, H, K]`, `[B, Mq, K]` or `[B, Mq, G, H, K]`; only shapes are looked at.
+ * @param key Of the query's rank.
+ * @param value Of the query's rank.
+ * @param options The mask.
+ * @returns The counts. Time O(Mq).
+ */
+export function attentionFlops(
+  query: Pick<Tensor, "shape">,
+  key: Pick<Tensor, "shape">,
+  value: Pick<Tensor, "shape">,
+  { attnBias }: { attnBias?: AttentionBias | Tensor | undefined } = {},
+): AttentionFlops {
+  const mask = attnBias instanceof AttentionBias ? attnBias : NO_MASK;
+  const [B, queries] = query.shape as [number, number];
+  const keys = key.shape[1]!;
+  const K = query.shape.at(-1)!;
+  const Kv = value.shape.at(-1)!;
+  const heads = query.shape.slice(2, -1).reduce((product, size) => product * size, 1);
+  let pairs = 0;
+  for (const block of mask.blocks ?? [{ queries, keys }]) {
+    for (let row = 0; row < block.queries; row++) {
+      const [begin, end] = visibleKeys(mask.window, row, block.queries, block.keys);
+      pairs += end - begin;
+    }
+  }
+  const cells = B * heads * pairs;
+  return { cells, forward: 2 * (K + Kv) * cells, backward: 2 * (3 * K + 2 * Kv) * cells };
+}

@@ -1,0 +1,276 @@
+/** What the attention kernels have in common: what is compiled in, their parameters, their assembly. */
+import type { FloatDType } from "../dtypes.ts";
+import { type Kernel, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
+import { paramStruct } from "../../gpu/runtime/params.ts";
+import { IS_NAN } from "../../gpu/ops/accessors.ts";
+import { unroll } from "../../gpu/runtime/unroll.ts";
+import { VISIBLE_KEYS, WINDOW_FIELDS } from "../masks/window.ts";
+import { overLanes } from "./_lanes.ts";
+import { declareDecoder, declareOut, declareRows } from "./_rows.ts";
+import {
+  type BiasKind,
+  declareAlibi,
+  declareBias,
+  DROPOUT,
+  HIDDEN,
+  KEEP_WEIGHTS,
+  MASK_SCORES,
+  NO_ALIBI,
+  NO_BIAS,
+  NO_DROPOUT,
+} from "./_scores.ts";
+import { KEYS_OF_ROW, TILES, type TileSource } from "./_tiles.ts";
+
+/** How a kernel splits its work: changes speed, and results only by rounding. */
+export interface Tiles {
+  /** Threads that share rows; a power of two, at most the subgroup size. */
+  readonly lanes: number;
+  /** Rows that they share. */
+  readonly rows: number;
+  /** Threads of a workgroup. */
+  readonly threads: number;
+  /** Keys that a row takes at a time, a multiple of 4. */
+  readonly tile: number;
+}
+
+/** What decides how much a thread holds. */
+export interface TiledDims extends Tiles {
+  /** K. */
+  readonly headDim: number;
+  /** Kv. */
+  readonly valueDim: number;
+}
+
+/** Everything that is compiled into an attention kernel; sizes, strides and windows are not. */
+export interface AttentionKernelConfig extends TiledDims {
+  /** Element type of query, key and value. */
+  readonly storage: FloatDType;
+  /** Element type of the output. */
+  readonly output: FloatDType;
+  /** Which inputs can be read as vec4: dense in their last axis, all else a multiple of 4. */
+  readonly aligned: { readonly query: boolean; readonly key: boolean; readonly value: boolean };
+  /** How workgroups find their rows, and keys. */
+  readonly tileSource: TileSource;
+  /** A tensor bias. */
+  readonly bias: BiasKind;
+  /** Whether scores fall with distance. */
+  readonly alibi: boolean;
+  /** Whether weights are dropped. */
+  readonly dropout: boolean;
+  /** Whether to write the log-sum-exp. */
+  readonly lse: boolean;
+}
+
+/**
+ * Sizes, strides and offsets (in elements) of one launch; letters as in DESIGN: B M G H K. Offsets are
+ * relative to the bound ranges and wrap around, so they may stand for negative numbers.
+ */
+export const ATTENTION_PARAMS = paramStruct({
+  queries: "u32",
+  keys: "u32",
+  groups: "u32",
+  heads: "u32",
+  jobs: "u32",
+  tiles: "u32",
+  row_blocks: "u32",
+  /** The first group and head of this launch, and how many heads of each group it takes. */
+  group_begin: "u32",
+  head_begin: "u32",
+  head_count: "u32",
+  /** Keys that this launch looks at, along M. */
+  key_from: "u32",
+  key_to: "u32",
+  page_size: "u32",
+  ...WINDOW_FIELDS,
+  scale: "f32",
+  query_offset: "u32",
+  query_batch: "u32",
+  query_row: "u32",
+  query_group: "u32",
+  query_head: "u32",
+  query_step: "u32",
+  key_offset: "u32",
+  key_batch: "u32",
+  key_row: "u32",
+  key_group: "u32",
+  key_head: "u32",
+  key_step: "u32",
+  value_offset: "u32",
+  value_batch: "u32",
+  value_row: "u32",
+  value_group: "u32",
+  value_head: "u32",
+  value_step: "u32",
+  bias_offset: "u32",
+  bias_batch: "u32",
+  bias_group: "u32",
+  bias_head: "u32",
+  bias_row: "u32",
+  bias_key: "u32",
+  alibi_offset: "u32",
+  alibi_batch: "u32",
+  alibi_group: "u32",
+  alibi_head: "u32",
+  drop_limit: "u32",
+  seed_low: "u32",
+  seed_high: "u32",
+  keep_factor: "f32",
+  /** Elements before the output's range. */
+  out_base: "u32",
+  lse_offset: "u32",
+  lse_batch: "u32",
+  lse_row: "u32",
+  lse_head: "u32",
+  /** Parts that the keys are cut into, each with outputs of its own, so many elements apart. */
+  splits: "u32",
+  out_split: "u32",
+  lse_split: "u32",
+  /** Heads of a group that a tile's rows run through, before they go on to the next query. */
+  row_heads: "u32",
+});
+
+/** Values of all parameters. */
+export type AttentionParams = Parameters<typeof ATTENTION_PARAMS.pack>[0];
+
+const LSE = {
+  none: /* wgsl */ `
+fn store_lse(position: u32, bits: u32) {}
+`,
+  declare: (binding: number) => /* wgsl */ `
+@group(0) @binding(${binding}) var<storage, read_write> lse: array<u32>;
+fn store_lse(position: u32, bits: u32) { lse[position] = bits; }
+`,
+};
+
+/** Where rows of the outputs lie, and the last step from running sums to a log-sum-exp. */
+const OUTPUTS = /* wgsl */ `
+fn out_position(tile: Tile, group: u32, head: u32, row: u32) -> u32 {
+  let query = tile.batch * params.queries + tile.query_begin + row;
+  return ((query * params.groups + group) * params.heads + head) * VALUE_DIM - params.out_base;
+}
+fn lse_position(tile: Tile, group: u32, head: u32, row: u32) -> u32 {
+  return params.lse_offset + tile.batch * params.lse_batch +
+    (tile.query_begin + row) * params.lse_row + (group * params.heads + head) * params.lse_head;
+}
+// A row's sum of weights, none of which is above 1, is finite unless a score was not. Then it is NaN here:
+// drivers differ in what their exp2 makes of NaN, and maxima may drop one.
+fn checked_sum(l: f32) -> f32 {
+  let bits = bitcast<u32>(l);
+  return bitcast<f32>(select(bits, 0x7fc00000u, (bits & 0x7f800000u) == 0x7f800000u));
+}
+// The running maximum m and checked sum l as natural log-sum-exp, in bits: -inf has no literal in WGSL.
+fn lse_bits(m: f32, l: f32) -> u32 {
+  let bits = bitcast<u32>(m * TO_NATURAL + log2(l) * 0.6931471805599453);
+  return select(select(bits, bitcast<u32>(l), is_nan(l)), 0xff800000u, l == 0.0);
+}
+`;
+
+/** Scores are counted in units of log2, so that exp2 needs no factor, unless there is a tensor bias. */
+function units(bias: BiasKind): string {
+  const inLog2 = bias === "none";
+  return `const TO_LOG2 = ${inLog2 ? "1.0" : Math.LOG2E};
+const TO_NATURAL = ${inLog2 ? Math.LN2 : "1.0"};
+const SCORE_UNIT = ${inLog2 ? Math.LOG2E : "1.0"};
+`;
+}
+
+/** The factor that makes scores: the scale, in the unit that the kernel counts in. */
+export function scoreFactor(bias: BiasKind, scale: number): number {
+  return bias === "none" ? scale * Math.LOG2E : scale;
+}
+
+/** vec4s that each lane holds of a query row and of an output row. */
+export function partsPerLane(
+  { headDim, valueDim, lanes }: TiledDims,
+): { kParts: number; vParts: number } {
+  const perLane = (dim: number) => Math.max(1, Math.ceil(dim / 4 / lanes));
+  return { kParts: perLane(headDim), vParts: perLane(valueDim) };
+}
+
+/** A binding of a kernel: how it is declared, and whether it is written. */
+interface Binding {
+  readonly access: "read" | "write";
+  readonly declare: (binding: number) => string;
+}
+
+/**
+ * Puts a kernel together.
+ *
+ * Bindings, where they are there: query, key, value, bias, alibi, table, out, lse.
+ *
+ * @param label What the kernel is called.
+ * @param config What is compiled in.
+ * @param constants Further constants of the body, all u32.
+ * @param body The kernel itself: plain WGSL with marked loops.
+ */
+export function attentionKernel(
+  label: string,
+  config: AttentionKernelConfig,
+  constants: Readonly<Record<string, number>>,
+  body: string,
+): Kernel {
+  const { headDim, valueDim, lanes, rows, threads, tile, storage, output, aligned } = config;
+  const { kParts, vParts } = partsPerLane(config);
+  const all: Record<string, number> = {
+    LANES: lanes,
+    ROWS: rows,
+    THREADS: threads,
+    TILE: tile,
+    TILE_VECS: tile / 4,
+    BIAS_TURNS: Math.ceil(4 / lanes),
+    K_PARTS: kParts,
+    V_PARTS: vParts,
+    VALUE_DIM: valueDim,
+    ...constants,
+  };
+  const bias = declareBias(config.bias);
+  const read = (declare: Binding["declare"]): Binding => ({ access: "read", declare });
+  const write = (declare: Binding["declare"]): Binding => ({ access: "write", declare });
+  const bindings: Binding[] = [
+    read(declareRows("query", storage, headDim, kParts * lanes, aligned.query)),
+    read(declareRows("key", storage, headDim, kParts * lanes, aligned.key)),
+    read(declareRows("value", storage, valueDim, vParts * lanes, aligned.value)),
+    ...(bias ? [read(bias)] : []),
+    ...(config.alibi ? [read(declareAlibi)] : []),
+    ...(config.tileSource === "computed" ? [] : [read(declareTable)]),
+    write(declareOut(output, valueDim, vParts * lanes)),
+    ...(config.lse ? [write(LSE.declare)] : []),
+  ];
+  const isHalfBias = config.bias === "f16" || config.bias === "bf16";
+  const source = [
+    ATTENTION_PARAMS.wgsl,
+    ...Object.entries(all).map(([name, value]) => `const ${name} = ${value}u;\n`),
+    `const HAS_BIAS = ${config.bias !== "none"};\nconst HAS_ALIBI = ${config.alibi};\n`,
+    `const HAS_DROPOUT = ${config.dropout};\n`,
+    units(config.bias),
+    HIDDEN,
+    declareDecoder(storage, ""),
+    declareDecoder(output, "_out"),
+    isHalfBias ? declareDecoder(config.bias as FloatDType, "_bias") : "",
+    TILES[config.tileSource],
+    VISIBLE_KEYS,
+    KEYS_OF_ROW,
+    overLanes(lanes),
+    ...bindings.map(({ declare }, binding) => declare(binding)),
+    bias ? "" : NO_BIAS,
+    config.alibi ? "" : NO_ALIBI,
+    MASK_SCORES,
+    config.dropout ? DROPOUT : NO_DROPOUT,
+    KEEP_WEIGHTS,
+    config.lse ? "" : LSE.none,
+    IS_NAN,
+    OUTPUTS,
+    WORKGROUP_INDEX,
+    body,
+  ].join("");
+  return {
+    label,
+    source: unroll(source, all),
+    subgroups: lanes > 1,
+    bindings: bindings.map(({ access }) => access),
+  };
+}
+
+function declareTable(binding: number): string {
+  return `@group(0) @binding(${binding}) var<storage, read> table: array<u32>;\n`;
+}

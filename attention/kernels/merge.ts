@@ -1,0 +1,181 @@
+/**
+ * Joins partial results of attention over disjoint sets of keys: with m = max over chunks of lse,
+ *
+ *     w_c = exp(lse_c - m)    out = sum w_c out_c / sum w_c    lse = m + log sum w_c
+ *
+ * A workgroup takes a row: its threads share the chunks' log-sum-exps, then each sums four elements over
+ * some of the chunks. Chunks that saw no key have lse = -inf and weigh nothing; where all are, out is 0. Time
+ * O(chunks * elements), scratch none.
+ */
+import { type Kernel, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
+import { paramStruct } from "../../gpu/runtime/params.ts";
+import { IS_NAN } from "../../gpu/ops/accessors.ts";
+import type { FloatDType } from "../dtypes.ts";
+import { declareDecoder, declareOut, declareRows } from "./_rows.ts";
+
+/** What is compiled into the kernel. */
+export interface MergeConfig {
+  /** Kv. */
+  readonly valueDim: number;
+  /** Element type of the chunks' outputs. */
+  readonly storage: FloatDType;
+  /** Element type of the merged output. */
+  readonly output: FloatDType;
+  /** Whether the chunks' rows can be read as vec4. */
+  readonly aligned: boolean;
+  /** Whether to write the merged log-sum-exp. */
+  readonly lse: boolean;
+}
+
+/**
+ * Rows are numbered by query, then group and head, from `query_begin` of the batch's queries one after the
+ * other. Strides and offsets in elements; offsets are relative to the bound ranges and wrap around.
+ */
+export const MERGE_PARAMS = paramStruct({
+  chunks: "u32",
+  rows: "u32",
+  queries: "u32",
+  groups: "u32",
+  heads: "u32",
+  query_begin: "u32",
+  group_begin: "u32",
+  group_count: "u32",
+  head_begin: "u32",
+  head_count: "u32",
+  part_offset: "u32",
+  part_chunk: "u32",
+  part_batch: "u32",
+  part_row: "u32",
+  part_group: "u32",
+  part_head: "u32",
+  chunk_step: "u32",
+  part_lse_offset: "u32",
+  part_lse_chunk: "u32",
+  part_lse_batch: "u32",
+  part_lse_row: "u32",
+  part_lse_group: "u32",
+  part_lse_head: "u32",
+  out_base: "u32",
+  lse_offset: "u32",
+});
+
+const THREADS = 64;
+
+const BODY = /* wgsl */ `
+const NEGATIVE_INFINITY = 0xff800000u;
+const LOWEST = -3.4e38;
+
+var<workgroup> shared_top: array<f32, THREADS>;
+var<workgroup> shared_total: array<f32, THREADS>;
+var<workgroup> shared_sum: array<vec4f, THREADS>;
+
+// The weight of a chunk relative to the greatest lse of all; by bits, because WGSL promises nothing of -inf.
+fn weight_of(bits: u32, top: f32) -> f32 {
+  let difference = bitcast<f32>(bits) - top;
+  let weight = select(exp(difference), difference, is_nan(difference));
+  return select(weight, 0.0, bits == NEGATIVE_INFINITY);
+}
+
+@compute @workgroup_size(THREADS)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) workgroups: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let row = workgroup_index(workgroup, workgroups);
+  if (row >= params.rows) { return; }
+  let head = params.head_begin + row % params.head_count;
+  let group = params.group_begin + row / params.head_count % params.group_count;
+  let query = params.query_begin + row / params.head_count / params.group_count;
+  let batch = query / params.queries;
+  let position = params.part_offset + batch * params.part_batch +
+    query % params.queries * params.part_row + group * params.part_group + head * params.part_head;
+  let lse_position = params.part_lse_offset + batch * params.part_lse_batch +
+    query % params.queries * params.part_lse_row + group * params.part_lse_group +
+    head * params.part_lse_head;
+
+  // The greatest lse, and the sum of weights relative to it.
+  var top = LOWEST;
+  for (var c = thread; c < params.chunks; c += THREADS) {
+    let bits = part_lse[lse_position + c * params.part_lse_chunk];
+    top = select(max(top, bitcast<f32>(bits)), top, bits == NEGATIVE_INFINITY);
+  }
+  shared_top[thread] = top;
+  workgroupBarrier();
+  for (var other = 0u; other < THREADS; other++) { top = max(top, shared_top[other]); }
+  var total = 0.0;
+  for (var c = thread; c < params.chunks; c += THREADS) {
+    total += weight_of(part_lse[lse_position + c * params.part_lse_chunk], top);
+  }
+  shared_total[thread] = total;
+  workgroupBarrier();
+  total = 0.0;
+  for (var other = 0u; other < THREADS; other++) { total += shared_total[other]; }
+
+  // Weighted sums: LANES threads run through the row, SLICES of them through the chunks.
+  for (var first_vec = 0u; first_vec < OUT_VECS; first_vec += LANES) {
+    let vec = first_vec + thread % LANES;
+    var sum = vec4f();
+    if (vec < OUT_VECS && thread < LANES * SLICES) {
+      for (var c = thread / LANES; c < params.chunks; c += SLICES) {
+        let weight = weight_of(part_lse[lse_position + c * params.part_lse_chunk], top);
+        let values = load_chunk(position + c * params.part_chunk, vec);
+        sum += select(weight * values, vec4f(), weight == 0.0);
+      }
+    }
+    shared_sum[thread] = sum;
+    workgroupBarrier();
+    if (vec < OUT_VECS && thread < LANES) {
+      for (var slice = 1u; slice < SLICES; slice++) { sum += shared_sum[slice * LANES + thread]; }
+      let out_row = (query * params.groups + group) * params.heads + head;
+      let normalizer = 1.0 / select(total, 1.0, total == 0.0);
+      store_out(out_row * VALUE_DIM - params.out_base, vec, sum * normalizer);
+    }
+    workgroupBarrier();
+  }
+  if (thread == 0u) {
+    let sum = select(top + log(total), total, is_nan(total)); // Some drivers' logarithm of NaN is a number.
+    let bits = select(bitcast<u32>(sum), NEGATIVE_INFINITY, total == 0.0);
+    let head_row = (batch * params.groups + group) * params.heads + head;
+    store_lse(params.lse_offset + head_row * params.queries + query % params.queries, bits);
+  }
+}
+`;
+
+const kernels = new Map<string, Kernel>();
+
+/** The kernel; bindings: chunks' outputs, chunks' lse, out, lse if it is wanted. */
+export function mergeKernel(config: MergeConfig): Kernel {
+  const id = JSON.stringify(config);
+  let kernel = kernels.get(id);
+  if (!kernel) kernels.set(id, kernel = buildKernel(config));
+  return kernel;
+}
+
+function outVecs(valueDim: number): number {
+  return Math.max(1, Math.ceil(valueDim / 4));
+}
+
+function buildKernel({ valueDim, storage, output, aligned, lse }: MergeConfig): Kernel {
+  const vecs = outVecs(valueDim);
+  const lanes = Math.min(vecs, THREADS);
+  const source = [
+    MERGE_PARAMS.wgsl,
+    `const THREADS = ${THREADS}u;\nconst OUT_VECS = ${vecs}u;\nconst VALUE_DIM = ${valueDim}u;\n`,
+    `const LANES = ${lanes}u;\nconst SLICES = ${Math.floor(THREADS / lanes)}u;\n`,
+    IS_NAN,
+    declareDecoder(storage, ""),
+    declareDecoder(output, "_out"),
+    declareRows("chunk", storage, valueDim, vecs, aligned)(0),
+    "@group(0) @binding(1) var<storage, read> part_lse: array<u32>;\n",
+    declareOut(output, valueDim, vecs)(2),
+    lse
+      ? "@group(0) @binding(3) var<storage, read_write> lse: array<u32>;\n" +
+        "fn store_lse(position: u32, bits: u32) { lse[position] = bits; }\n"
+      : "fn store_lse(position: u32, bits: u32) {}\n",
+    WORKGROUP_INDEX,
+    BODY,
+  ].join("");
+  const bindings = ["read", "read", "write", ...(lse ? ["write"] : [])] as Kernel["bindings"];
+  return { label: "merge_attentions", source, bindings };
+}

@@ -1,0 +1,143 @@
+/** Joins results of attention over disjoint sets of keys. */
+import { allocate, type DeviceArray } from "../gpu/array.ts";
+import { runtimeOf } from "../gpu/device.ts";
+import type { DType } from "../gpu/dtype.ts";
+import { permuteLayout, unsqueezeLayout } from "../gpu/layout.ts";
+import { tidy } from "../gpu/lifetime.ts";
+import type { Runtime } from "../gpu/runtime/runtime.ts";
+import { formatShape } from "../gpu/shape.ts";
+import { arrayOf, arrayOn } from "../gpu/tensor/base.ts";
+import { stack } from "../gpu/tensor/join.ts";
+import { Tensor, tensorFrom } from "../gpu/tensor/tensor.ts";
+import { isFloatDType } from "./dtypes.ts";
+import { canStore } from "./kernels/_rows.ts";
+import { runMerge } from "./ops/merge.ts";
+
+/** Options of {@linkcode mergeAttentions}. */
+export interface MergeAttentionsOptions {
+  /** Whether to give the log-sum-exp of the whole. Default `true`. */
+  writeLse?: boolean | undefined;
+  /** Element type of the result. Default that of the chunks. */
+  outputDtype?: DType | undefined;
+}
+
+/** What {@linkcode mergeAttentions} gives. */
+export interface MergedAttention {
+  /** `[B, M, H, Kv]`, or of the chunks' rank. */
+  readonly out: Tensor;
+  /** `[B, H, M]`, f32; `undefined` if it was not wanted. */
+  readonly lse: Tensor | undefined;
+}
+
+/**
+ * Joins what {@linkcode memoryEfficientAttentionPartial} gives for the same queries and disjoint sets of
+ * keys: with `m = max(lse)`, `out = sum(exp(lse - m) * out) / sum(exp(lse - m))` and
+ * `lse = m + log(sum(exp(lse - m)))` over the chunks. A chunk whose lse is -inf weighs nothing; where all
+ * are, out is 0 and lse -inf.
+ *
+ * @param attnSplit A list of `[B, M, H, Kv]` (or `[B, M, Kv]`, `[B, M, G, H, Kv]`), or all of them as one
+ * tensor with an axis for the chunks before the others.
+ * @param lseSplit As many `[B, H, M]` (`[B, 1, M]`, `[B, G, H, M]`), f32, as a list or one tensor likewise.
+ * @param options Whether to give the log-sum-exp; element type of the result.
+ * @returns Output and log-sum-exp of the whole. Time O(chunks * elements); a list costs a copy of its chunks.
+ * @throws {TypeError} For wrong ranks and dtypes.
+ * @throws {RangeError} For no chunks, and sizes that disagree.
+ */
+export function mergeAttentions(
+  attnSplit: Tensor | readonly Tensor[],
+  lseSplit: Tensor | readonly Tensor[],
+  { writeLse = true, outputDtype }: MergeAttentionsOptions = {},
+): MergedAttention {
+  return tidy(() => {
+    const attn = stacked("attnSplit", attnSplit);
+    const lse = stacked("lseSplit", lseSplit);
+    const { device } = attn;
+    const runtime = runtimeOf(device);
+    const part = arrayOf(attn);
+    const partLse = arrayOn(device, lse);
+    assertMatch(part, partLse);
+    const output = outputDtype ?? part.dtype;
+    if (!isFloatDType(output) || !isFloatDType(part.dtype)) {
+      throw new TypeError(
+        `Cannot merge attentions: attnSplit has dtype ${part.dtype} and outputDtype is ${output}, ` +
+          "expected f32, f16 or bf16",
+      );
+    }
+    assertFits(runtime, { attnSplit: part, lseSplit: partLse });
+    const shape = part.layout.shape.slice(1);
+    const written = canStore(output, shape.at(-1)!) ? output : "f32";
+    const out = allocate(runtime, shape, written);
+    const result = tensorFrom(device, runtime, out);
+    const whole = writeLse
+      ? tensorFrom(device, runtime, allocate(runtime, partLse.layout.shape.slice(1), "f32"))
+      : undefined;
+    runMerge(
+      runtime,
+      { part: groupedOut(part), partLse: groupedLse(partLse) },
+      { dtype: written, out: out.storage, lse: whole && arrayOf(whole).storage },
+    );
+    return { out: result.to(output), lse: whole };
+  });
+}
+
+function stacked(name: string, split: Tensor | readonly Tensor[]): Tensor {
+  if (split instanceof Tensor) return split;
+  if (!Array.isArray(split)) {
+    throw new TypeError(
+      `Cannot merge attentions: ${name} is ${typeof split}, expected a list of tensors or one tensor`,
+    );
+  }
+  if (split.length === 0) {
+    throw new RangeError(`Cannot merge attentions: ${name} is empty, expected at least one chunk`);
+  }
+  return stack(split, 0);
+}
+
+/** Checks that there is one lse for each row and head of each chunk. */
+function assertMatch({ layout: { shape } }: DeviceArray, lse: DeviceArray): void {
+  const rank = shape.length;
+  if (rank < 4 || rank > 6) {
+    throw new TypeError(
+      `Cannot merge attentions: chunks have shape ${formatShape(shape.slice(1))}, expected ` +
+        "[B, M, K], [B, M, H, K] or [B, M, G, H, K]",
+    );
+  }
+  if (lse.dtype !== "f32") {
+    throw new TypeError(`Cannot merge attentions: lseSplit has dtype ${lse.dtype}, expected f32`);
+  }
+  const [chunks, B, M] = shape;
+  const heads = rank === 4 ? [1] : shape.slice(3, -1);
+  const expected = [chunks, B, ...heads, M];
+  if (formatShape(lse.layout.shape) !== formatShape(expected as number[])) {
+    throw new RangeError(
+      `Cannot merge attentions: lseSplit has shape ${formatShape(lse.layout.shape)}, expected ` +
+        `${formatShape(expected as number[])} to match attnSplit ${formatShape(shape)}`,
+    );
+  }
+  if (chunks === 0) throw new RangeError("Cannot merge attentions: there are no chunks");
+}
+
+/** `[C, B, M, G, H, Kv]` of chunks that may lack G, or G and H. */
+function groupedOut(part: DeviceArray): DeviceArray {
+  let { layout } = part;
+  while (layout.shape.length < 6) layout = unsqueezeLayout(layout, 3);
+  return { ...part, layout };
+}
+
+/** `[C, B, M, G, H]` of log-sum-exps `[C, B, H, M]` or `[C, B, G, H, M]`. */
+function groupedLse(lse: DeviceArray): DeviceArray {
+  const layout = lse.layout.shape.length === 5 ? lse.layout : unsqueezeLayout(lse.layout, 2);
+  return { ...lse, layout: permuteLayout(layout, [0, 1, 4, 2, 3]) };
+}
+
+/** Throws if the kernel cannot see all of the chunks at once. */
+function assertFits(runtime: Runtime, split: Readonly<Record<string, DeviceArray>>): void {
+  const limit = runtime.info.limits.maxStorageBufferBindingSize;
+  for (const [name, { storage: { buffer } }] of Object.entries(split)) {
+    if (buffer.size <= limit) continue;
+    throw new RangeError(
+      `Cannot merge attentions: ${name} takes ${buffer.size} bytes, the device's ` +
+        `maxStorageBufferBindingSize is ${limit}; merge fewer rows or chunks at a time`,
+    );
+  }
+}

@@ -1,0 +1,133 @@
+/** Masks save work: tiles that they empty are not visited, by the kernels' own count and by the clock. */
+import {
+  type AttentionBias,
+  BlockDiagonalMask,
+  BlockDiagonalPaddedKeysMask,
+  LocalAttentionFromBottomRightMask,
+  LowerTriangularFromBottomRightLocalAttentionMask,
+  LowerTriangularMask,
+  memoryEfficientAttention,
+} from "@denoformers/attention";
+import { assertEquals, assertGreater, assertLess, assertLessOrEqual } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { attentionInputs } from "../../attention/inputs.ts";
+import type { AttentionKernelConfig } from "../../attention/kernels/_kernel.ts";
+import { flashWork } from "../../attention/ops/flash.ts";
+import { type AttentionWork, runAttention } from "../../attention/ops/launch.ts";
+import { withResults } from "../../attention/ops/results.ts";
+import type { Kernel } from "../../gpu/runtime/kernels.ts";
+import { sharedDevice } from "../_device.ts";
+
+const device = await sharedDevice();
+
+const LOOP = "for (var tile_key = from_key; tile_key < to_key; tile_key += TILE) {";
+const RESULT = "lse_bits(m[r], sum)";
+
+/** The kernel with one change: it writes how many tiles of keys its workgroup visited, instead of the lse. */
+function counting(work: AttentionWork): AttentionWork {
+  return {
+    ...work,
+    kernel: (config: AttentionKernelConfig): Kernel => {
+      const kernel = work.kernel(config);
+      assertEquals(kernel.source.split(LOOP).length, 2, "the kernel has one loop over tiles");
+      assertGreater(kernel.source.split(RESULT).length, 1);
+      const source = kernel.source
+        .replace(LOOP, `var turns = 0u;\n${LOOP}\nturns += 1u;`)
+        .replaceAll(RESULT, "bitcast<u32>(f32(turns))");
+      return { ...kernel, source };
+    },
+  };
+}
+
+/** Keys of the tiles that each query's workgroup visited, for one head; and rows and keys of a tile. */
+async function visited(M: number, attnBias?: AttentionBias, keys = M) {
+  using q = device.zeros([1, M, 1, 16]);
+  using k = device.zeros([1, keys, 1, 16]);
+  const inputs = attentionInputs("test", q, k, k, { attnBias });
+  const work = flashWork(inputs);
+  const result = withResults(inputs, true, (outputs) => {
+    runAttention(inputs, counting(work), outputs);
+  });
+  const { tile } = work.config;
+  const counts = [...await result.lse!.data()].map((turns) => turns * tile);
+  result.out.dispose();
+  result.lse!.dispose();
+  return { counts, tile, blockRows: work.blockRows };
+}
+
+const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+
+describe("tiles visited", () => {
+  it("are all of them without a mask", async () => {
+    const { counts } = await visited(1024);
+    assertEquals(new Set(counts), new Set([1024]));
+  });
+
+  it("are about half under a causal mask: up to the last key that a block of rows sees", async () => {
+    const { counts, blockRows } = await visited(1024, new LowerTriangularMask());
+    counts.forEach((keys, row) => {
+      assertEquals(keys, Math.min(1024, (Math.floor(row / blockRows) + 1) * blockRows));
+    });
+    assertLess(sum(counts) / 1024 ** 2, 0.5 + blockRows / 1024);
+  });
+
+  it("are in proportion to a window", async () => {
+    for (const width of [1, 64, 200]) {
+      const mask = new LowerTriangularFromBottomRightLocalAttentionMask(width);
+      const { counts, blockRows, tile } = await visited(1024, mask);
+      // What a block of rows sees, and at most one tile more at each end.
+      for (const keys of counts) assertLessOrEqual(keys, width + blockRows + 2 * tile);
+    }
+    const both = new LocalAttentionFromBottomRightMask(30, 50);
+    const { counts, blockRows, tile } = await visited(1024, both);
+    for (const keys of counts) assertLessOrEqual(keys, 81 + blockRows + 2 * tile);
+  });
+
+  it("are each block's own in a block-diagonal mask", async () => {
+    const lengths = [100, 7, 300, 0, 217, 400];
+    const { counts, tile } = await visited(1024, BlockDiagonalMask.fromSeqlens(lengths));
+    const expected = lengths.flatMap((length) =>
+      new Array<number>(length).fill(Math.ceil(length / tile) * tile)
+    );
+    assertEquals(counts, expected);
+  });
+
+  it("are those with keys in a padded cache", async () => {
+    const mask = BlockDiagonalPaddedKeysMask.fromSeqlens([2, 2, 2], 512, [3, 512, 100]);
+    const { counts, tile } = await visited(6, mask, 3 * 512);
+    const expected = [3, 3, 512, 512, 100, 100].map((keys) => Math.ceil(keys / tile) * tile);
+    assertEquals(counts, expected);
+  });
+});
+
+describe("time", () => {
+  const M = 2048;
+  const q = device.randn([1, M, 2, 16], { seed: 1 });
+
+  /** Median time on the GPU of several calls, in ms. */
+  async function time(attnBias?: AttentionBias): Promise<number> {
+    const times: number[] = [];
+    for (let run = 0; run < 7; run++) {
+      const { milliseconds } = await device.profile(() =>
+        memoryEfficientAttention(q, q, q, { attnBias }).dispose()
+      );
+      times.push(milliseconds);
+    }
+    return times.sort((a, b) => a - b)[3]!;
+  }
+
+  // The counts above are exact; these bounds are loose, for cores that others use as well.
+  const masks: [string, AttentionBias, number][] = [
+    ["a causal mask", new LowerTriangularMask(), 0.8],
+    ["a window of 64", new LowerTriangularFromBottomRightLocalAttentionMask(64), 0.4],
+    ["eight blocks", BlockDiagonalMask.fromSeqlens(new Array(8).fill(M / 8)), 0.4],
+  ];
+  for (const [name, mask, most] of masks) {
+    it(`falls with the work under ${name}`, async () => {
+      if (!device.info.timestamps) return;
+      await time(mask); // Compiles.
+      const full = await time();
+      assertLess(await time(mask) / full, most);
+    });
+  }
+});
