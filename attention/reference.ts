@@ -40,7 +40,7 @@ export interface ReferenceOptions {
   readonly allowed?: (b: number, h: number, i: number, j: number) => boolean;
   /** Added to the scaled scores as well; never asked of a key that is not allowed. */
   readonly added?: (b: number, h: number, i: number, j: number) => number;
-  /** Factor on the weight of a key, behind the softmax; a key with factor 0 is not looked at. */
+  /** Factor on the weight of a key, behind the softmax; a value whose weight is 0 is not looked at. */
   readonly factor?: (b: number, h: number, i: number, j: number) => number;
 }
 
@@ -133,9 +133,8 @@ export function referenceAttention(
 
           // Values, each by the weight of its key.
           for (const [n, j] of keys.entries()) {
-            const kept = factor(b, g * H + h, i, j);
-            if (kept === 0) continue;
-            const weight = kept * Math.exp(scores[n]! - greatest) / sum;
+            const weight = factor(b, g * H + h, i, j) * Math.exp(scores[n]! - greatest) / sum;
+            if (weight === 0) continue;
             const valueRow = (((b * Mkv + j) * G + g) * Hkv + hkv) * Kv;
             for (let k = 0; k < Kv; k++) {
               out[outRow + k] = out[outRow + k]! + weight * value.data[valueRow + k]!;

@@ -3,6 +3,7 @@
  * thread takes one weight. Time and memory O(weights).
  */
 import { allocate, type DeviceArray } from "../../gpu/array.ts";
+import { IS_NAN } from "../../gpu/ops/accessors.ts";
 import { type Kernel, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
 import { paramStruct } from "../../gpu/runtime/params.ts";
 import type { Runtime } from "../../gpu/runtime/runtime.ts";
@@ -49,14 +50,22 @@ fn main(
   let block = select(batch, row.x, params.is_packed == 1u);
   let bits = dropped(block, head_job % params.heads, row.y, key / 4u * 4u);
   let is_dropped = ((bits >> (key % 4u)) & 1u) == 1u;
-  out[index] = select(weights[index] * params.keep_factor, 0.0, is_dropped);
+  let weight = weights[index]; // NaN in all of a row that sees one, and to show there.
+  out[index] = select(weight * params.keep_factor, 0.0, is_dropped && !is_nan(weight));
 }
 `;
 
 const KERNEL: Kernel = {
   label: "drop_weights",
   bindings: ["read", "read", "read", "write"],
-  source: [PARAMS.wgsl, `const THREADS = ${THREADS}u;\n`, DROPOUT, WORKGROUP_INDEX, BODY].join(""),
+  source: [
+    PARAMS.wgsl,
+    `const THREADS = ${THREADS}u;\n`,
+    IS_NAN,
+    DROPOUT,
+    WORKGROUP_INDEX,
+    BODY,
+  ].join(""),
 };
 
 /** What decides which weights are dropped. */

@@ -106,13 +106,57 @@ const cases: readonly MaskCase[] = [
   ].map((mask) => ({ mask, B: 1, Mq: 13, Mkv: 36 })),
 ];
 
+/**
+ * One mask for each way in which kernels find queries and keys, in blocks of up to 5 queries: splitKF has a
+ * kernel of its own for up to 16 rows, and three heads that share keys make 15.
+ */
+export const SHORT_BLOCKS: readonly MaskCase[] = [
+  { mask: new LowerTriangularFromBottomRightMask(), B: 2, Mq: 5, Mkv: 21 },
+  {
+    mask: BlockDiagonalCausalFromBottomRightMask.fromSeqlens([5, 0, 4, 1], [9, 4, 2, 0]),
+    B: 1,
+    Mq: 10,
+    Mkv: 15,
+  },
+  {
+    mask: BlockDiagonalMask.fromSeqlens([5, 3], [9, 4]).makeLocalAttention(2),
+    B: 1,
+    Mq: 8,
+    Mkv: 13,
+  },
+  {
+    mask: BlockDiagonalCausalWithOffsetPaddedKeysMask.fromSeqlens([4, 1, 5], 8, [6, 8, 0]),
+    B: 1,
+    Mq: 10,
+    Mkv: 24,
+  },
+  {
+    mask: BlockDiagonalCausalWithOffsetGappyKeysMask.fromSeqlens([3, 5], [1, 0, 9], [7, 4]),
+    B: 1,
+    Mq: 8,
+    Mkv: 9,
+  },
+  {
+    mask: PagedBlockDiagonalCausalWithOffsetGappyKeysMask.fromSeqlens(
+      [4, 1],
+      [3, 5],
+      [6, 1],
+      [[3, 0, 2], [9, 3]],
+      4,
+    ),
+    B: 1,
+    Mq: 5,
+    Mkv: 16,
+  },
+];
+
 /** The cases by the name of their class. */
 export const MASK_CASES: ReadonlyMap<string, readonly MaskCase[]> = Map.groupBy(
-  cases,
+  [...cases, ...SHORT_BLOCKS],
   ({ mask }) => mask.constructor.name,
 );
 
-/** One mask for each way in which kernels find queries and keys, causal where there is a choice. */
+/** One mask for each way in which kernels find queries and keys, with blocks of any length. */
 export const MASK_FAMILIES: readonly MaskCase[] = [
   "LowerTriangularFromBottomRightMask",
   "LocalAttentionFromBottomRightMask",

@@ -4,13 +4,16 @@
  */
 import {
   type Device,
+  FlashForwardOp,
   GpuUnavailableError,
   GpuValidationError,
   LowerTriangularMask,
   memoryEfficientAttention,
   memoryEfficientAttentionForwardRequiresGrad,
+  mergeAttentions,
   PagedBlockDiagonalPaddedKeysMask,
   requestDevice,
+  SplitKForwardOp,
 } from "@denoformers/attention";
 import { arrayOf } from "../../gpu/tensor/base.ts";
 import {
@@ -24,6 +27,7 @@ import {
 import { describe, it } from "@std/testing/bdd";
 import { sharedDevice } from "../_device.ts";
 import { assertMatchesReference, bmhk } from "./_compare.ts";
+import { keptFactor } from "./_places.ts";
 
 const device = await sharedDevice();
 
@@ -119,6 +123,30 @@ describe("complaints about results that change", () => {
     using large = device.full([1, N, 1, K], 60_000, { dtype: "f16" });
     using mean = memoryEfficientAttention(q, keys, large);
     assertEquals(await mean.data(), new Float32Array(K).fill(60_000));
+  });
+});
+
+describe("complaints about NaN that drivers lose", () => {
+  // Drivers have exp2(NaN) = inf and log2(NaN) = 128, and a max() that takes the number beside a NaN.
+  it("a NaN that is seen shows in output and log-sum-exp, even if it is dropped", async () => {
+    const [N, K, p, seed] = [8, 16, 0.5, 3];
+    const kept = Array.from({ length: N }, (_, key) => {
+      return keptFactor(p, seed, 0, { block: 0, row: 0, key, queries: 1, keys: N });
+    });
+    using q = device.randn([1, 1, 1, K], { seed: 1 });
+    using v = device.randn([1, N, 1, K], { seed: 2 });
+    for (const op of [FlashForwardOp, SplitKForwardOp]) {
+      for (const at of [kept.indexOf(0), kept.findIndex((factor) => factor > 0)]) {
+        const numbers = new Float32Array(N * K).fill(NaN, at * K, (at + 1) * K);
+        using k = device.tensor(numbers, { shape: [1, N, 1, K] });
+        const { out, lse } = memoryEfficientAttentionForwardRequiresGrad(q, k, v, { p, seed, op });
+        assertEquals(await out.data(), new Float32Array(K).fill(NaN), `${op.name}, key ${at}`);
+        assertEquals(await lse.data(), Float32Array.of(NaN), `${op.name}, key ${at}`);
+        const merged = mergeAttentions([out, v.slice(1, 0, 1)], [lse, device.zeros([1, 1, 1])]);
+        assertEquals(await merged.out.data(), new Float32Array(K).fill(NaN));
+        assertEquals(await merged.lse!.data(), Float32Array.of(NaN));
+      }
+    }
   });
 });
 

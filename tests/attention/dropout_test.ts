@@ -16,7 +16,7 @@ import { assert, assertEquals, assertLess, assertNotEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { sharedDevice } from "../_device.ts";
 import { assertMatchesReference, bmhk, randomValues } from "./_compare.ts";
-import { MASK_FAMILIES } from "./_mask_cases.ts";
+import { MASK_FAMILIES, SHORT_BLOCKS } from "./_mask_cases.ts";
 import { keptFactor } from "./_places.ts";
 
 const device = await sharedDevice();
@@ -80,7 +80,7 @@ for (const op of ALL_FORWARD_OPS) {
     });
 
     it("equals the reference under every family of masks", async () => {
-      for (const { mask, B, Mq, Mkv } of MASK_FAMILIES) {
+      for (const { mask, B, Mq, Mkv } of [...MASK_FAMILIES, ...SHORT_BLOCKS]) {
         const rest = { op, mask, p: 0.4, padded: false };
         await assertMatchesReference(device, bmhk([B, Mq, Mkv, 2, 8, 8], rest));
       }

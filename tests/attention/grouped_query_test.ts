@@ -10,7 +10,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { sharedDevice } from "../_device.ts";
 import { assertMatchesReference } from "./_compare.ts";
-import { MASK_FAMILIES } from "./_mask_cases.ts";
+import { MASK_FAMILIES, SHORT_BLOCKS } from "./_mask_cases.ts";
 
 const device = await sharedDevice();
 const K = 8;
@@ -28,7 +28,7 @@ for (const op of ALL_FORWARD_OPS) {
     for (const heads of SHARED) {
       const name = `[${heads.query}] query heads on [${heads.key}] key heads`;
       it(`takes ${name}, with every family of masks`, async () => {
-        for (const { mask, B, Mq, Mkv } of MASK_FAMILIES) {
+        for (const { mask, B, Mq, Mkv } of [...MASK_FAMILIES, ...SHORT_BLOCKS]) {
           const key = [B, Mkv, ...heads.key, K];
           const query = [B, Mq, ...heads.query, K];
           const rest = { mask, op, padded: false };

@@ -14,7 +14,7 @@ import { describe, it } from "@std/testing/bdd";
 import * as masks from "../../attention/masks/mod.ts";
 import { sharedDevice } from "../_device.ts";
 import { assertMatchesReference, type Case, randomValues } from "./_compare.ts";
-import { MASK_CASES, MASK_FAMILIES, type MaskCase } from "./_mask_cases.ts";
+import { MASK_CASES, MASK_FAMILIES, type MaskCase, SHORT_BLOCKS } from "./_mask_cases.ts";
 
 const device = await sharedDevice();
 const H = 2;
@@ -52,14 +52,14 @@ for (const op of ALL_FORWARD_OPS) {
     });
 
     it("takes a bool tensor with it", async () => {
-      for (const maskCase of MASK_FAMILIES) {
+      for (const maskCase of [...MASK_FAMILIES, ...SHORT_BLOCKS]) {
         const bias = [maskCase.Mq, maskCase.Mkv];
         await assertMatchesReference(device, caseOf(maskCase, { op, bias, boolean: true }));
       }
     });
 
     it("takes ranks 3 and 5", async () => {
-      for (const maskCase of MASK_FAMILIES) {
+      for (const maskCase of [...MASK_FAMILIES, ...SHORT_BLOCKS]) {
         const { B, Mq, Mkv } = maskCase;
         for (const heads of [[], [2, 3]]) {
           const [query, key] = [[B, Mq, ...heads, K], [B, Mkv, ...heads, K]];
@@ -80,7 +80,7 @@ for (const op of ALL_FORWARD_OPS) {
     });
 
     it("shows NaN in a key to the queries that see it and to no other", async () => {
-      for (const maskCase of MASK_FAMILIES) {
+      for (const maskCase of [...MASK_FAMILIES, ...SHORT_BLOCKS]) {
         const { mask, Mq, Mkv, B } = maskCase;
         const viewers = rowsThatSee(mask, Mq, Mkv);
         const key = viewers.findIndex((rows) => rows.length > 0 && rows.length < Mq);

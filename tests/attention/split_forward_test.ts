@@ -145,12 +145,20 @@ describe("splitKF is chosen", () => {
   const isSplit = async (...args: Parameters<typeof kernelsOf>) =>
     (await kernelsOf(...args)).includes("split_forward");
 
-  it("for up to 16 queries on 256 keys or more", async () => {
+  it("for up to 16 queries on 256 keys or more, with a kernel of its own", async () => {
     assertEquals(await isSplit(device, [1, 16, 256, 2]), true);
     assertEquals(await isSplit(device, [3, 1, 4096, 2]), true);
     assertEquals(await isSplit(device, [1, 17, 256, 2]), false);
     assertEquals(await isSplit(device, [1, 16, 255, 2]), false);
     assertEquals(await isSplit(device, [1, 1, 63, 2]), false);
+  });
+
+  it("for one block of rows on many keys, with flashF's kernel on each part", async () => {
+    assertEquals(await kernelsOf(device, [1, 17, 600, 1]), ["flash_forward", "merge_attentions"]);
+    // More rows than any block, and keys that are too few for two parts.
+    assertEquals(await kernelsOf(device, [1, 300, 600, 1]), ["flash_forward"]);
+    assertEquals(await kernelsOf(device, [1, 17, 500, 1]), ["flash_forward"]);
+    await assertMatchesReference(device, bmhk([1, 17, 600, 1, K, K], { padded: false }));
   });
 
   it("by the longest block of packed sequences", async () => {

@@ -6,7 +6,6 @@ import {
   LowerTriangularFromBottomRightMask,
   LowerTriangularMask,
   MathForwardOp,
-  memoryEfficientAttention,
   SplitKForwardOp,
 } from "@denoformers/attention";
 import { assertEquals } from "@std/assert";
@@ -87,23 +86,12 @@ function supporting(
 }
 
 describe("attention beyond 65,535, where upstream fails", () => {
-  // One dimension of a dispatch takes 65,535 workgroups.
-  const sizes: readonly Sizes[] = [[70000, 1, 2, 1, 8, 8], [1, 1, 2, 70000, 8, 8]];
-  for (const [B, Mq, Mkv, H, K, Kv] of sizes) {
-    it(`takes ${B} sequences of ${H} heads, by flashF`, () =>
-      check([B, Mq, Mkv, H, K, Kv], { op: FlashForwardOp }));
+  // One dimension of a dispatch takes 65,535 workgroups; CPU drivers need seconds for as many.
+  it("takes 65,600 sequences, by flashF", () =>
+    check([65600, 1, 2, 1, 8, 8], { op: FlashForwardOp }));
 
-    it(`takes ${B} sequences of ${H} heads, by splitKF and mathF`, async () => {
-      // With one key, the output is its value.
-      using q = device.randn([B, 1, H, 8], { seed: 1 });
-      using v = device.arange(0, B * H * 8).reshape([B, 1, H, 8]);
-      const expected = await v.data();
-      for (const op of [SplitKForwardOp, MathForwardOp]) {
-        using out = memoryEfficientAttention(q, q, v, { op });
-        assertEquals(await out.data(), expected, op.name);
-      }
-    });
-  }
+  it("takes 65,600 heads, by splitKF", () =>
+    check([1, 1, 2, 65600, 8, 8], { op: SplitKForwardOp }));
 });
 
 it("attention on 40 random shapes", async () => {
