@@ -14,6 +14,7 @@ import {
   PagedBlockDiagonalPaddedKeysMask,
   requestDevice,
   SplitKForwardOp,
+  type Tensor,
 } from "@denoformers/attention";
 import { arrayOf } from "../../gpu/tensor/base.ts";
 import {
@@ -140,11 +141,11 @@ describe("complaints about NaN that drivers lose", () => {
         const numbers = new Float32Array(N * K).fill(NaN, at * K, (at + 1) * K);
         using k = device.tensor(numbers, { shape: [1, N, 1, K] });
         const { out, lse } = memoryEfficientAttentionForwardRequiresGrad(q, k, v, { p, seed, op });
-        assertEquals(await out.data(), new Float32Array(K).fill(NaN), `${op.name}, key ${at}`);
-        assertEquals(await lse.data(), Float32Array.of(NaN), `${op.name}, key ${at}`);
+        const isLost = async (tensor: Tensor) => !(await tensor.data()).every(Number.isNaN);
+        assertEquals(await isLost(out), false, `output of ${op.name}, key ${at}`);
+        assertEquals(await isLost(lse), false, `lse of ${op.name}, key ${at}`);
         const merged = mergeAttentions([out, v.slice(1, 0, 1)], [lse, device.zeros([1, 1, 1])]);
-        assertEquals(await merged.out.data(), new Float32Array(K).fill(NaN));
-        assertEquals(await merged.lse!.data(), Float32Array.of(NaN));
+        assertEquals([await isLost(merged.out), await isLost(merged.lse!)], [false, false]);
       }
     }
   });

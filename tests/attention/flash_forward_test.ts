@@ -138,13 +138,18 @@ for (const op of [FlashForwardOp, MathForwardOp]) {
 }
 
 describe("flashF head dims", () => {
-  for (const K of [1, 3, 16, 40, 64, 80, 88, 96, 128, 160, 256]) {
-    it(`takes K = Kv = ${K}`, async () => {
-      const sizes = [1, 67, 45, 2, K, K] as const;
-      await assertMatchesReference(device, bmhk(sizes, { op: FlashForwardOp }));
-      if (K % 4 !== 0) return;
-      // Unpadded, rows start at multiples of 16 bytes and are read as vec4f.
-      await assertMatchesReference(device, bmhk(sizes, { op: FlashForwardOp, padded: false }));
+  // Each takes seconds to compile. Rows that start anywhere are read element by element...
+  for (const K of [1, 3, 16, 64, 88]) {
+    it(`takes K = Kv = ${K} in rows that start anywhere`, async () => {
+      await assertMatchesReference(device, bmhk([1, 67, 45, 2, K, K], { op: FlashForwardOp }));
+    });
+  }
+
+  // ...and those that start at multiples of 16 bytes as vec4f.
+  for (const K of [16, 40, 64, 80, 96, 128, 160, 256]) {
+    it(`takes K = Kv = ${K} in aligned rows`, async () => {
+      const rest = { op: FlashForwardOp, padded: false };
+      await assertMatchesReference(device, bmhk([1, 67, 45, 2, K, K], rest));
     });
   }
 

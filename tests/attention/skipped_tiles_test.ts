@@ -101,8 +101,9 @@ describe("tiles visited", () => {
 });
 
 describe("time", () => {
-  const M = 2048;
-  const q = device.randn([1, M, 2, 16], { seed: 1 });
+  // Enough work that a GPU has several workgroups for each of its multiprocessors.
+  const [M, H, K] = device.info.isFallback ? [2048, 2, 16] : [4096, 64, 64];
+  const q = device.randn([1, M, H, K], { seed: 1 });
 
   /** Shortest time on the GPU of several calls with a mask, and of as many without, by turns; in ms. */
   async function times(attnBias: AttentionBias): Promise<{ masked: number; full: number }> {
