@@ -3,14 +3,13 @@
  * kernels see query `[B, Mq, G, H, K]`, key `[B, Mkv, G, H, K]`, value `[B, Mkv, G, H, Kv]` and bias
  * `[B, G, H, Mq, Mkv]`, as strided views of what was passed. Nothing is copied.
  */
+import { type DType, type FloatDType, isFloat } from "../gpu/dtype.ts";
 import type { DeviceArray } from "../gpu/array.ts";
 import { type Device, runtimeOf } from "../gpu/device.ts";
-import type { DType } from "../gpu/dtype.ts";
 import type { Runtime } from "../gpu/runtime/runtime.ts";
 import { formatShape } from "../gpu/shape.ts";
 import { arrayOn } from "../gpu/tensor/base.ts";
 import { Tensor } from "../gpu/tensor/tensor.ts";
-import { type FloatDType, isFloatDType } from "./dtypes.ts";
 import { groupedLayouts } from "./grouped_heads.ts";
 import type { AttentionBias } from "./masks/bias.ts";
 import {
@@ -113,7 +112,7 @@ export function attentionInputs(
   const { device } = query;
   const arrays = [query, key, value].map((tensor) => arrayOn(device, tensor));
   const storage = query.dtype;
-  if (!isFloatDType(storage) || arrays.some(({ dtype }) => dtype !== storage)) {
+  if (!isFloat(storage) || arrays.some(({ dtype }) => dtype !== storage)) {
     return fail(
       TypeError,
       `dtypes are ${query.dtype}, ${key.dtype} and ${value.dtype}, expected all f32, f16 or bf16, ` +
@@ -151,7 +150,7 @@ export function attentionInputs(
 }
 
 function checkedOutput(name: string, dtype: DType): FloatDType {
-  if (!isFloatDType(dtype)) {
+  if (!isFloat(dtype)) {
     throw new TypeError(
       `Cannot run ${name}: outputDtype is ${JSON.stringify(dtype)}, expected f32, f16 or bf16`,
     );

@@ -1,7 +1,7 @@
 /** Joins results of attention over disjoint sets of keys. */
+import { type DType, isFloat } from "../gpu/dtype.ts";
 import { allocate, type DeviceArray } from "../gpu/array.ts";
 import { runtimeOf } from "../gpu/device.ts";
-import type { DType } from "../gpu/dtype.ts";
 import { permuteLayout, unsqueezeLayout } from "../gpu/layout.ts";
 import { tidy } from "../gpu/lifetime.ts";
 import type { Runtime } from "../gpu/runtime/runtime.ts";
@@ -9,7 +9,6 @@ import { formatShape } from "../gpu/shape.ts";
 import { arrayOf, arrayOn } from "../gpu/tensor/base.ts";
 import { stack } from "../gpu/tensor/join.ts";
 import { Tensor, tensorFrom } from "../gpu/tensor/tensor.ts";
-import { isFloatDType } from "./dtypes.ts";
 import { canStore } from "./kernels/_rows.ts";
 import { runMerge } from "./ops/merge.ts";
 
@@ -57,7 +56,7 @@ export function mergeAttentions(
     const partLse = arrayOn(device, lse);
     assertMatch(part, partLse);
     const output = outputDtype ?? part.dtype;
-    if (!isFloatDType(output) || !isFloatDType(part.dtype)) {
+    if (!isFloat(output) || !isFloat(part.dtype)) {
       throw new TypeError(
         `Cannot merge attentions: attnSplit has dtype ${part.dtype} and outputDtype is ${output}, ` +
           "expected f32, f16 or bf16",

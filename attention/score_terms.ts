@@ -1,4 +1,5 @@
 /** What is done to scores besides the product: a mask, a tensor bias, ALiBi's slopes; and dropout. */
+import { isFloat } from "../gpu/dtype.ts";
 import type { DeviceArray } from "../gpu/array.ts";
 import type { Device } from "../gpu/device.ts";
 import { expandLayout } from "../gpu/layout.ts";
@@ -6,7 +7,6 @@ import { freshSeed, seedKey } from "../gpu/random/philox.ts";
 import { formatShape } from "../gpu/shape.ts";
 import { arrayOn } from "../gpu/tensor/base.ts";
 import { Tensor } from "../gpu/tensor/tensor.ts";
-import { isFloatDType } from "./dtypes.ts";
 import { splitHeads } from "./grouped_heads.ts";
 import type { AttentionOptions, AttentionSizes } from "./inputs.ts";
 import { AttentionBias } from "./masks/bias.ts";
@@ -74,7 +74,7 @@ function checkedBias(
   bias: Tensor,
 ): DeviceArray {
   const array = arrayOn(device, bias);
-  if (!isFloatDType(array.dtype) && array.dtype !== "bool") {
+  if (!isFloat(array.dtype) && array.dtype !== "bool") {
     throw new TypeError(
       `Cannot run ${name}: attnBias has dtype ${array.dtype}, expected f32, f16 or bf16 (added) or ` +
         "bool (may attend)",

@@ -1,6 +1,6 @@
 /** The low-level tensor: a storage, an element type and a layout. Operations take and return these. */
 import { contiguousLayout, isContiguous, type Layout } from "./layout.ts";
-import { elementsPerWord, type SupportedDType } from "./dtype.ts";
+import { type DType, elementsPerWord } from "./dtype.ts";
 import { formatShape, numel } from "./shape.ts";
 import type { Storage } from "./runtime/memory.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -13,7 +13,7 @@ export interface DeviceArray {
   /** Where the bytes are. */
   readonly storage: Storage;
   /** What an element is. */
-  readonly dtype: SupportedDType;
+  readonly dtype: DType;
   /** Where each element is. */
   readonly layout: Layout;
 }
@@ -25,7 +25,7 @@ const MAX_ELEMENTS = 2 ** 32 - 1;
 export function allocate(
   runtime: Runtime,
   shape: readonly number[],
-  dtype: SupportedDType,
+  dtype: DType,
 ): DeviceArray {
   runtime.faults.assertAlive();
   const elements = numel(shape);
@@ -49,7 +49,7 @@ export function allocate(
 export function produce(
   runtime: Runtime,
   shape: readonly number[],
-  dtype: SupportedDType,
+  dtype: DType,
   write: (out: DeviceArray) => void,
 ): DeviceArray {
   const out = allocate(runtime, shape, dtype);
@@ -63,7 +63,7 @@ export function produce(
 }
 
 /** Bytes that the elements take, rounded up to whole words. */
-export function byteSize(shape: readonly number[], dtype: SupportedDType): number {
+export function byteSize(shape: readonly number[], dtype: DType): number {
   return Math.ceil(numel(shape) / elementsPerWord(dtype)) * 4;
 }
 

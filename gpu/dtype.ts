@@ -10,9 +10,6 @@ export type DType = "f32" | "f16" | "bf16" | "i32" | "u32" | "bool";
 /** The element types that are floating-point numbers. */
 export type FloatDType = "f32" | HalfDType;
 
-/** The element types that tensors can have: all of them. */
-export type SupportedDType = DType;
-
 /** Any of the arrays that `data()` may give. */
 export type TensorData =
   | Float32Array<ArrayBuffer>
@@ -33,7 +30,7 @@ interface Encoding {
   readonly helpers: string;
 }
 
-const ENCODINGS: Record<SupportedDType, Encoding> = {
+const ENCODINGS: Record<DType, Encoding> = {
   f32: { bytes: 4, wgsl: "f32", unpack: "bitcast<f32>(w)", pack: "bitcast<u32>(v)", helpers: "" },
   f16: halfEncoding("f16"),
   bf16: halfEncoding("bf16"),
@@ -59,12 +56,12 @@ function halfEncoding(dtype: HalfDType): Encoding {
 }
 
 /** How elements of `dtype` are stored. */
-export function encodingOf(dtype: SupportedDType): Encoding {
+export function encodingOf(dtype: DType): Encoding {
   return ENCODINGS[dtype];
 }
 
 /** Elements in one 32-bit word of a buffer. The first lies in the word's lowest bits. */
-export function elementsPerWord(dtype: SupportedDType): number {
+export function elementsPerWord(dtype: DType): number {
   return 4 / ENCODINGS[dtype].bytes;
 }
 
@@ -94,7 +91,7 @@ export function roundedTo(dtype: DType, value: number): number {
 }
 
 /** Throws for a name that is no element type. */
-export function assertDType(dtype: DType, action: string): asserts dtype is SupportedDType {
+export function assertDType(dtype: DType, action: string): void {
   if (!Object.hasOwn(ENCODINGS, dtype)) {
     throw new TypeError(
       `Cannot ${action}: dtype ${JSON.stringify(dtype)} is not supported, ` +
@@ -105,7 +102,7 @@ export function assertDType(dtype: DType, action: string): asserts dtype is Supp
 
 /** The elements that bytes of a buffer stand for; only those of 16 bits are copied to be widened. */
 export function decodeElements(
-  dtype: SupportedDType,
+  dtype: DType,
   buffer: ArrayBuffer,
   length: number,
 ): TensorData {
@@ -128,7 +125,7 @@ export function decodeElements(
  * The type that two operands are converted to before they meet: bool, then i32 or u32, then a float.
  * A float meets an integer in its own type; f16 and bf16, of which neither holds the other, meet in f32.
  */
-export function promote(a: SupportedDType, b: SupportedDType, action: string): SupportedDType {
+export function promote(a: DType, b: DType, action: string): DType {
   if (a === b) return a;
   if (a === "bool") return b;
   if (b === "bool") return a;

@@ -1,6 +1,6 @@
 /** From what callers pass to `device.tensor()` to bytes: nested arrays, typed arrays, numbers. */
 import { byteSize } from "./array.ts";
-import { assertDType, decodeElements, type DType, isHalf, type SupportedDType } from "./dtype.ts";
+import { assertDType, decodeElements, type DType, isHalf } from "./dtype.ts";
 import { encodeHalves } from "./half.ts";
 import { assertShape, formatShape, numel, sameShape } from "./shape.ts";
 
@@ -19,7 +19,7 @@ export type TensorSource =
 /** Values ready to be uploaded. */
 export interface Parsed {
   readonly shape: number[];
-  readonly dtype: SupportedDType;
+  readonly dtype: DType;
   /** The elements in row-major order, filled up to whole words. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
@@ -104,7 +104,7 @@ function naturalDType(source: TensorSource, values: ArrayLike<number | boolean>)
 
 function encode(
   values: ArrayLike<number | boolean>,
-  dtype: SupportedDType,
+  dtype: DType,
   shape: readonly number[],
 ): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(byteSize(shape, dtype));
@@ -128,7 +128,7 @@ function encode(
 }
 
 /** Throws if a number would have to be cut or wrapped to become an element of this type. */
-export function assertHeldBy(dtype: SupportedDType, value: number): void {
+export function assertHeldBy(dtype: DType, value: number): void {
   const isHeld = dtype === "i32"
     ? value === (value | 0)
     : dtype === "u32"

@@ -1,5 +1,5 @@
 /** What the attention kernels have in common: what is compiled in, their parameters, their assembly. */
-import type { FloatDType } from "../dtypes.ts";
+import type { FloatDType } from "../../gpu/dtype.ts";
 import { type Kernel, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
 import { paramStruct } from "../../gpu/runtime/params.ts";
 import { IS_NAN } from "../../gpu/ops/accessors.ts";

@@ -1,5 +1,5 @@
 /** WGSL that reads rows of query, key and value, and writes rows of the output, four elements at a time. */
-import type { FloatDType } from "../dtypes.ts";
+import type { FloatDType } from "../../gpu/dtype.ts";
 import { halfWgsl } from "../../gpu/half.ts";
 
 /** `decode(bits)` of a float type; nothing for f32. */

@@ -1,5 +1,5 @@
 /** WGSL for what happens to scores besides the product: bias, ALiBi, mask, dropout. Four keys at a time. */
-import type { FloatDType } from "../dtypes.ts";
+import type { FloatDType } from "../../gpu/dtype.ts";
 import { PHILOX } from "../../gpu/random/philox.ts";
 
 /** A tensor bias: none, "may attend", or added. */

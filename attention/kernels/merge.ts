@@ -7,10 +7,10 @@
  * some of the chunks. Chunks that saw no key have lse = -inf and weigh nothing; where all are, out is 0. Time
  * O(chunks * elements), scratch none.
  */
+import type { FloatDType } from "../../gpu/dtype.ts";
 import { type Kernel, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
 import { paramStruct } from "../../gpu/runtime/params.ts";
 import { IS_NAN } from "../../gpu/ops/accessors.ts";
-import type { FloatDType } from "../dtypes.ts";
 import { declareDecoder, declareOut, declareRows } from "./_rows.ts";
 
 /** What is compiled into the kernel. */

@@ -41,7 +41,7 @@ export const mathForward: ForwardOp = {
       const query = view(inputs, headsLead(inputs.query)).to("f32");
       const key = view(inputs, headsLead(inputs.key)).to("f32");
       const product = query.mul(scale).matmul(key.transpose(-2, -1));
-      const places = placesOf(inputs);
+      const places = needsPlaces(inputs) ? placesOf(inputs) : undefined;
       const scores = masked(inputs, withAlibi(inputs, product, places), places);
       const lse = wantsLse ? scores.logSumExp(-1).reshape(lseShape) : undefined;
       const weights = scores.softmax(-1);
@@ -56,10 +56,20 @@ export const mathForward: ForwardOp = {
   },
 };
 
+/** Whether the mask hides any key. */
+function hides({ mask }: AttentionInputs): boolean {
+  return mask.window !== EVERYTHING || mask.blocks !== undefined;
+}
+
+/** Whether it matters where rows and keys stand in their blocks. */
+function needsPlaces(inputs: AttentionInputs): boolean {
+  return hides(inputs) || inputs.alibi !== undefined || inputs.dropout !== undefined;
+}
+
 /** The scores less their distances by ALiBi's slopes. Disposes what it replaces. */
-function withAlibi(inputs: AttentionInputs, scores: Tensor, places: Places): Tensor {
+function withAlibi(inputs: AttentionInputs, scores: Tensor, places: Places | undefined): Tensor {
   const slopes = uploadSlopes(inputs);
-  if (!slopes) return scores;
+  if (!slopes || !places) return scores;
   const { B, G, H } = inputs.sizes;
   const distances = places.own.sub(places.keys).abs().to("f32"); // [Mq, Mkv]
   const perHead = view(inputs, slopes.array).reshape([B, G, H, 1, 1]);
@@ -70,13 +80,12 @@ function withAlibi(inputs: AttentionInputs, scores: Tensor, places: Places): Ten
 }
 
 /** The scores with the bias added and -inf where a query may not attend. Disposes what it replaces. */
-function masked(inputs: AttentionInputs, scores: Tensor, places: Places): Tensor {
+function masked(inputs: AttentionInputs, scores: Tensor, places: Places | undefined): Tensor {
   const replace = (next: Tensor): Tensor => {
     scores.dispose();
     return next;
   };
-  const { mask } = inputs;
-  if (mask.window !== EVERYTHING || mask.blocks) {
+  if (places && hides(inputs)) {
     const hidden = places.keys.lt(places.begin).logicalOr(places.keys.ge(places.end));
     scores = replace(scores.maskedFill(hidden, -Infinity));
   }
@@ -89,9 +98,9 @@ function masked(inputs: AttentionInputs, scores: Tensor, places: Places): Tensor
 }
 
 /** The weights after dropout. Disposes what it replaces. */
-function dropped(inputs: AttentionInputs, weights: Tensor, places: Places): Tensor {
+function dropped(inputs: AttentionInputs, weights: Tensor, places: Places | undefined): Tensor {
   const { device, runtime, dropout } = inputs;
-  if (!dropout) return weights;
+  if (!dropout || !places) return weights;
   const kept = dropWeights(runtime, arrayOf(weights), {
     dropout,
     keys: arrayOf(places.keys),

@@ -1,8 +1,8 @@
 /** Runs the kernel that joins partial results. */
+import type { FloatDType } from "../../gpu/dtype.ts";
 import type { DeviceArray } from "../../gpu/array.ts";
 import type { Binding } from "../../gpu/runtime/kernels.ts";
 import type { Runtime } from "../../gpu/runtime/runtime.ts";
-import type { FloatDType } from "../dtypes.ts";
 import { MERGE_PARAMS, mergeKernel } from "../kernels/merge.ts";
 import { isAligned } from "./operands.ts";
 import type { Run } from "./plan.ts";

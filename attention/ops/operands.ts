@@ -1,8 +1,8 @@
 /** What attention kernels bind: each operand's strides by role, and the range that a launch sees of it. */
+import { encodingOf } from "../../gpu/dtype.ts";
 import type { DeviceArray } from "../../gpu/array.ts";
 import { contiguousLayout } from "../../gpu/layout.ts";
 import { type Binding, BINDING_ALIGNMENT } from "../../gpu/runtime/kernels.ts";
-import { bytesOf } from "../dtypes.ts";
 import type { AttentionInputs } from "../inputs.ts";
 import type { Operand, Run } from "./plan.ts";
 
@@ -55,7 +55,7 @@ export function lseOperand(array: DeviceArray, { sizes }: AttentionInputs): Boun
 function operand(array: DeviceArray, strides: Operand["strides"], step: number): BoundOperand {
   const { layout, dtype } = array;
   const tail = Math.max(0, layout.shape.at(-1)! - 1) * step + 1;
-  return { array, layout, bytes: bytesOf(dtype), strides, tail };
+  return { array, layout, bytes: encodingOf(dtype).bytes, strides, tail };
 }
 
 /** Binds all of an operand's storage, or the range around a span where that is too large for one binding. */

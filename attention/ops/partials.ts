@@ -1,6 +1,6 @@
 /** Results over parts of the keys, and how they become results over all of them. */
+import type { FloatDType } from "../../gpu/dtype.ts";
 import { allocate, type DeviceArray } from "../../gpu/array.ts";
-import type { FloatDType } from "../dtypes.ts";
 import type { AttentionInputs } from "../inputs.ts";
 import type { Outputs } from "./launch.ts";
 import { runMerge } from "./merge.ts";

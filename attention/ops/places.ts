@@ -38,7 +38,9 @@ export function placesOf(inputs: AttentionInputs): Places {
   const column = (values: number[]) =>
     device.tensor(Int32Array.from(values), { shape: [values.length, 1] });
   return {
-    keys: mask.pages ? pagedKeys(inputs) : keysAlongM(inputs, column(columns.keyBegin)),
+    keys: mask.pages
+      ? pagedKeys(inputs)
+      : keysAlongM(inputs, mask.blocks && column(columns.keyBegin)),
     begin: column(columns.begin),
     end: column(columns.end),
     own: column(columns.own),
@@ -51,8 +53,12 @@ export function placesOf(inputs: AttentionInputs): Places {
   };
 }
 
-function keysAlongM({ device, sizes: { Mkv } }: AttentionInputs, keyBegin: Tensor): Tensor {
-  return device.arange(0, Mkv, 1, { dtype: "i32" }).sub(keyBegin);
+function keysAlongM(
+  { device, sizes: { Mkv } }: AttentionInputs,
+  keyBegin: Tensor | undefined,
+): Tensor {
+  const keys = device.arange(0, Mkv, 1, { dtype: "i32" }).reshape([1, Mkv]);
+  return keyBegin ? keys.sub(keyBegin) : keys;
 }
 
 /** Keys of paged blocks lie in any order, so each row's are looked up; -1 stands for another block's. */

@@ -1,11 +1,11 @@
 /** WGSL that reads elements of a strided array of any element type, shared by the kernels here. */
-import { elementsPerWord, encodingOf, type SupportedDType } from "../dtype.ts";
+import { type DType, elementsPerWord, encodingOf } from "../dtype.ts";
 import { MAX_RANK } from "../shape.ts";
 
 /** How one operand is read: part of a kernel's compile-time configuration. */
 export interface OperandKind {
   /** Element type in storage. */
-  readonly dtype: SupportedDType;
+  readonly dtype: DType;
   /** Whether element `i` is simply the `i`-th from the start. */
   readonly dense: boolean;
 }
@@ -16,7 +16,7 @@ export function operandKind({ dtype, dense }: OperandKind): OperandKind {
 }
 
 /** WGSL that accessors of elements of these types call, each function once. */
-export function accessorHelpers(dtypes: readonly SupportedDType[]): string {
+export function accessorHelpers(dtypes: readonly DType[]): string {
   return [...new Set(dtypes)].map((dtype) => encodingOf(dtype).helpers).join("");
 }
 
@@ -24,7 +24,7 @@ export function accessorHelpers(dtypes: readonly SupportedDType[]): string {
  * Declares operand `name` at a binding, with `load_<name>(position)`, which gives the element at a
  * position of its storage. Needs {@linkcode accessorHelpers} of its type.
  */
-export function declareOperand(name: string, binding: number, dtype: SupportedDType): string {
+export function declareOperand(name: string, binding: number, dtype: DType): string {
   const { wgsl, unpack } = encodingOf(dtype);
   const perWord = elementsPerWord(dtype);
   return /* wgsl */ `

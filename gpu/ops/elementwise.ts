@@ -1,6 +1,6 @@
 /** The elementwise functions by name: one line of WGSL each. */
 import { byteSize, type DeviceArray } from "../array.ts";
-import { computeType, isFloat, promote, roundedTo, type SupportedDType } from "../dtype.ts";
+import { computeType, type DType, isFloat, promote, roundedTo } from "../dtype.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { broadcastShapes, formatShape } from "../shape.ts";
 import { copy, map, type MapOperand } from "./map.ts";
@@ -172,8 +172,8 @@ export function logical(
 }
 
 /** A number takes the array's type if it can be held by it, and makes it f32 if it cannot. */
-function commonType(a: MapOperand, b: MapOperand, name: string): SupportedDType {
-  const typeBeside = (array: DeviceArray, value: number): SupportedDType => {
+function commonType(a: MapOperand, b: MapOperand, name: string): DType {
+  const typeBeside = (array: DeviceArray, value: number): DType => {
     const fits = isFloat(array.dtype) ||
       (array.dtype === "i32" && value === (value | 0)) ||
       (array.dtype === "u32" && value === (value >>> 0));
@@ -185,11 +185,11 @@ function commonType(a: MapOperand, b: MapOperand, name: string): SupportedDType 
 }
 
 /** The type of quotients, exponentials and the like: f32 unless the operands have another float's. */
-function floatType(dtype: SupportedDType): SupportedDType {
+function floatType(dtype: DType): DType {
   return isFloat(dtype) ? dtype : "f32";
 }
 
-function assertNumeric(dtype: SupportedDType, name: string): void {
+function assertNumeric(dtype: DType, name: string): void {
   if (dtype === "bool") {
     throw new TypeError(`Cannot ${name}: dtype bool is no number, convert with .to("f32")`);
   }

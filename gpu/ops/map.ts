@@ -6,10 +6,10 @@
 import { type DeviceArray, isDense, produce, withLayout } from "../array.ts";
 import {
   computeType,
+  type DType,
   elementsPerWord,
   encodingOf,
   roundedTo,
-  type SupportedDType,
   wordType,
 } from "../dtype.ts";
 import { coalesce, expandLayout, type Layout } from "../layout.ts";
@@ -36,7 +36,7 @@ export interface MapFunction {
   /** The type that every operand is converted to first. */
   readonly compute: ComputeDType;
   /** Element type of the result. */
-  readonly output: SupportedDType;
+  readonly output: DType;
   /** WGSL expression of `a`, `b`, `c`, the operands in order. */
   readonly expression: string;
   /** WGSL functions that the expression calls. */
@@ -146,7 +146,7 @@ export function copy(runtime: Runtime, array: DeviceArray, dtype = array.dtype):
 }
 
 /** An array as another type: itself, or a copy that takes the place of the array, which is released. */
-export function narrow(runtime: Runtime, array: DeviceArray, dtype: SupportedDType): DeviceArray {
+export function narrow(runtime: Runtime, array: DeviceArray, dtype: DType): DeviceArray {
   if (array.dtype === dtype) return array;
   try {
     return copy(runtime, array, dtype);
@@ -159,7 +159,7 @@ export function narrow(runtime: Runtime, array: DeviceArray, dtype: SupportedDTy
 export function fill(
   runtime: Runtime,
   shape: readonly number[],
-  dtype: SupportedDType,
+  dtype: DType,
   value: number,
 ): DeviceArray {
   const fn = { name: "fill", compute: computeType(dtype), output: dtype, expression: "a" };
@@ -167,7 +167,7 @@ export function fill(
   return produce(runtime, shape, dtype, (out) => mapInto(runtime, fn, [rounded], out));
 }
 
-function castFunction(from: SupportedDType, to: SupportedDType): MapFunction {
+function castFunction(from: DType, to: DType): MapFunction {
   const expression = to === "bool" ? "select(1u, 0u, a == 0)" : `${encodingOf(to).wgsl}(a)`;
   const name = from === to ? "copy" : `cast_${to}`;
   return { name, compute: computeType(from), output: to, expression };

@@ -5,7 +5,7 @@
  * depends only on the sizes, so results repeat bit by bit. Time O(inputs).
  */
 import { type DeviceArray, produce, withLayout } from "../array.ts";
-import { computeType, encodingOf, isHalf, type SupportedDType } from "../dtype.ts";
+import { computeType, type DType, encodingOf, isHalf } from "../dtype.ts";
 import { coalesce, contiguousLayout } from "../layout.ts";
 import { type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
 import { paramStruct } from "../runtime/params.ts";
@@ -110,7 +110,7 @@ function reshaped(
   runtime: Runtime,
   array: DeviceArray,
   shape: readonly number[],
-  dtype: SupportedDType,
+  dtype: DType,
 ): DeviceArray {
   return withLayout(narrow(runtime, array, dtype), contiguousLayout(shape));
 }
@@ -121,7 +121,7 @@ function reducePieces(
   name: ReduceName,
   a: DeviceArray,
   axes: readonly number[],
-  dtype: SupportedDType,
+  dtype: DType,
   { piece, pieces, factor }: { piece: number; pieces: number; factor: number },
 ): DeviceArray {
   const bound = bindArray(runtime, name, a);
@@ -151,7 +151,7 @@ function reducePieces(
     }));
 }
 
-function resultType(name: ReduceName, dtype: SupportedDType): SupportedDType {
+function resultType(name: ReduceName, dtype: DType): DType {
   if (name === "mean") return isHalf(dtype) ? dtype : "f32";
   if (dtype !== "bool") return dtype;
   if (name === "sum") return "i32";
@@ -163,7 +163,7 @@ function emptyReduction(
   name: ReduceName,
   shape: readonly number[],
   outShape: readonly number[],
-  dtype: SupportedDType,
+  dtype: DType,
 ): DeviceArray {
   if (name === "max" || name === "min") {
     throw new RangeError(`Cannot compute ${name} of no elements: shape is ${formatShape(shape)}`);
@@ -175,8 +175,8 @@ const kernels = new Map<string, Kernel>();
 
 function reduceKernel(
   name: ReduceName,
-  input: SupportedDType,
-  output: SupportedDType,
+  input: DType,
+  output: DType,
   keptRank: number,
   reducedRank: number,
 ): Kernel {
@@ -191,8 +191,8 @@ function reduceKernel(
 
 function buildKernel(
   name: ReduceName,
-  input: SupportedDType,
-  output: SupportedDType,
+  input: DType,
+  output: DType,
   keptRank: number,
   reducedRank: number,
 ): Kernel {

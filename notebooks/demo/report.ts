@@ -49,7 +49,7 @@ function describeDevice(info: DeviceInfo): string[] {
     ["subgroup size", subgroupSize > 0 ? `${subgroupSize}` : "no subgroups"],
     ["f16 in kernels", info.f16 ? "yes" : "no"],
     [
-      "largest tensor",
+      "largest binding",
       formatBytes(Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize)),
     ],
   ];

@@ -134,7 +134,7 @@ Device
   runtime         Deno 2.9.6
   subgroup size   32
   f16 in kernels  yes
-  largest tensor  128 MiB
+  largest binding 128 MiB
 
 Self-attention, f32: 1 sequence of 2 tokens
   x [1, 2, 2] -> LayerNorm(2) -> Attention(2, 1 head of 2) -> y [1, 2, 2]
