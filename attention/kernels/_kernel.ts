@@ -193,17 +193,31 @@ interface Binding {
   readonly declare: (binding: number) => string;
 }
 
+const kernels = new Map<string, Kernel>();
+
 /**
- * Puts a kernel together.
+ * Puts a kernel together, once for each configuration.
  *
  * Bindings, where they are there: query, key, value, bias, alibi, table, out, lse.
  *
  * @param label What the kernel is called.
  * @param config What is compiled in.
  * @param constants Further constants of the body, all u32.
- * @param body The kernel itself: plain WGSL with marked loops.
+ * @param body The kernel itself: plain WGSL with marked loops; the same for all kernels of a label.
  */
 export function attentionKernel(
+  label: string,
+  config: AttentionKernelConfig,
+  constants: Readonly<Record<string, number>>,
+  body: string,
+): Kernel {
+  const id = label + JSON.stringify(config);
+  let kernel = kernels.get(id);
+  if (!kernel) kernels.set(id, kernel = buildKernel(label, config, constants, body));
+  return kernel;
+}
+
+function buildKernel(
   label: string,
   config: AttentionKernelConfig,
   constants: Readonly<Record<string, number>>,

@@ -242,17 +242,8 @@ export function flashForwardBlockRows({ threads, lanes, rows }: Tiles): number {
   return threads / lanes * rows;
 }
 
-const kernels = new Map<string, Kernel>();
-
 /** The kernel; see {@linkcode attentionKernel} for its bindings. */
 export function flashForwardKernel(config: AttentionKernelConfig): Kernel {
-  const id = JSON.stringify(config);
-  let kernel = kernels.get(id);
-  if (!kernel) kernels.set(id, kernel = buildKernel(config));
-  return kernel;
-}
-
-function buildKernel(config: AttentionKernelConfig): Kernel {
   const { lanes, rows, threads, tile } = config;
   const { kParts, vParts } = partsPerLane(config);
   const constants = {

@@ -18,7 +18,6 @@ import {
   type AttentionKernelConfig,
   partsPerLane,
   type TiledDims,
-  type Tiles,
 } from "./_kernel.ts";
 
 const BODY = /* wgsl */ `
@@ -187,26 +186,12 @@ export function splitForwardWorkgroupBytes(config: TiledDims): number {
   return groups * (8 + 16 * partsPerLane(config).vParts * config.lanes);
 }
 
-/** Keys that a workgroup takes at a time. */
-export function splitForwardStep({ threads, lanes, tile }: Tiles): number {
-  return threads / lanes * tile;
-}
-
-const kernels = new Map<string, Kernel>();
-
 /** The kernel; see {@linkcode attentionKernel} for its bindings. Tiles have as many rows as the config. */
 export function splitForwardKernel(config: AttentionKernelConfig): Kernel {
-  const id = JSON.stringify(config);
-  let kernel = kernels.get(id);
-  if (!kernel) kernels.set(id, kernel = buildKernel(config));
-  return kernel;
-}
-
-function buildKernel(config: AttentionKernelConfig): Kernel {
   const constants = {
     BLOCK_ROWS: config.rows,
     KEY_GROUPS: config.threads / config.lanes,
-    STEP: splitForwardStep(config),
+    STEP: config.threads / config.lanes * config.tile, // Keys that a workgroup takes at a time.
     OUT_VECS: partsPerLane(config).vParts * config.lanes,
     DROP_TURNS: Math.ceil(config.rows / config.lanes),
   };
