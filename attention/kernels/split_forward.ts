@@ -115,7 +115,7 @@ fn main(
       s[r] = sum_over_lanes(s[r]);
       s[r] = add_alibi(s[r], slope[r], tile, query[r], tile_key);
       s[r] = add_bias(s[r], bias_row[r], tile, tile_key, lane);
-      s[r] = mask_scores(s[r], tile_key, vec2u(range[r].x, min(range[r].y, to_key)));
+      s[r] = mask_scores(s[r], tile_key, range[r]); // Parts are whole steps: none ends within one.
       let new_m = max(max(m[r], max(s[r].x, s[r].y)), max(s[r].z, s[r].w));
       // While a row has seen nothing, any finite reference gives weights of zero, and the maximum would not.
       let reference = select(new_m, 0.0, new_m == HIDDEN);
