@@ -2,6 +2,11 @@
 import type { Tiles } from "./_kernel.ts";
 import { splitForwardWorkgroupBytes } from "./split_forward.ts";
 
+/** Largest K and Kv of the kernels: beyond, a row no longer fits the registers of the threads that share it. */
+export function largestHeadDim(subgroupSize: number): number {
+  return subgroupSize < 4 ? 256 : 512;
+}
+
 /**
  * The choice for {@linkcode flashForwardKernel} where nothing was measured on the adapter itself. GPUs with
  * wide subgroups do best with few rows a thread, in registers; CPU drivers, whose subgroups are 4 or 8 wide
@@ -14,10 +19,11 @@ export function chooseTiles(headDim: number, valueDim: number, subgroupSize: num
   if (subgroupSize < 16) {
     const lanes = Math.min(8, subgroupSize);
     const vecs = Math.max(1, dim / 4 / lanes);
-    return { lanes, rows: vecs <= 2 ? 8 : vecs <= 4 ? 4 : 2, threads: 64, tile: 4 };
+    const rows = vecs <= 2 ? 8 : vecs <= 4 ? 4 : dim <= 256 ? 2 : 1;
+    return { lanes, rows, threads: 64, tile: 4 };
   }
   if (dim <= 128) return { lanes: 2, rows: 2, threads: 128, tile: 8 };
-  return { lanes: 8, rows: 4, threads: 128, tile: 4 };
+  return { lanes: dim <= 256 ? 8 : 16, rows: 4, threads: 128, tile: 4 };
 }
 
 /**

@@ -15,7 +15,7 @@ import { withResults } from "./results.ts";
 
 /**
  * Memory-efficient attention: one pass over the keys with a running softmax, after Dao et al.,
- * "FlashAttention" (2022). All lengths, masks and biases; head dims up to 256. Memory O(B Mq H Kv) for the
+ * "FlashAttention" (2022). All lengths, masks and biases; head dims up to 512. Memory O(B Mq H Kv) for the
  * result, and nothing else unless keys or values are larger than a kernel can see at once.
  */
 export const flashForward: ForwardOp = {

@@ -46,7 +46,8 @@ function publish(op: ForwardOp): AttentionForwardOp {
 
 /**
  * Memory-efficient attention: one pass over the keys with a running softmax (Dao et al., "FlashAttention",
- * 2022). Any lengths, masks and biases; head dims up to 256. No memory but the result's.
+ * 2022). Any lengths, masks and biases; head dims up to 512, or 256 on adapters without subgroups. No
+ * memory but the result's.
  */
 export const FlashForwardOp: AttentionForwardOp = publish(flashForward);
 
@@ -54,7 +55,7 @@ export const FlashForwardOp: AttentionForwardOp = publish(flashForward);
  * Attention with the keys cut into parts that are computed side by side and merged: for few queries
  * against many keys, as in decoding (Dao et al., "Flash-Decoding", 2023). Chosen by itself for 256 keys or
  * more if there are at most 16 rows that share a key head, or so few queries, sequences and heads that the
- * device would have little to do. Head dims up to 256.
+ * device would have little to do. Head dims as {@linkcode FlashForwardOp}.
  */
 export const SplitKForwardOp: AttentionForwardOp = publish(splitForward);
 

@@ -1,13 +1,12 @@
 /** What ops may have against inputs. */
 import type { AttentionInputs } from "../inputs.ts";
-
-/** Largest K and Kv: beyond, a row no longer fits the registers of the threads that share it. */
-const MAX_HEAD_DIM = 256;
+import { largestHeadDim } from "../kernels/tile_config.ts";
 
 /** Head dims that are too large. */
-export function headDimReasons({ sizes: { K, Kv } }: AttentionInputs): string[] {
-  return Object.entries({ K, Kv }).filter(([, dim]) => dim > MAX_HEAD_DIM)
-    .map(([letter, dim]) => `head dim ${letter} = ${dim} > ${MAX_HEAD_DIM}`);
+export function headDimReasons({ sizes: { K, Kv }, runtime }: AttentionInputs): string[] {
+  const largest = largestHeadDim(runtime.info.subgroupSize);
+  return Object.entries({ K, Kv }).filter(([, dim]) => dim > largest)
+    .map(([letter, dim]) => `head dim ${letter} = ${dim} > ${largest}`);
 }
 
 /** Tiles that the device has no workgroup memory for. Deno does not check this, and results would be wrong. */

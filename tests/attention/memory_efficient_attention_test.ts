@@ -199,8 +199,8 @@ describe("memoryEfficientAttention() errors", () => {
   });
 
   it("lists every op with every reason where none fits", async () => {
-    using small = await requestDevice({ limits: { maxStorageBufferBindingSize: MIB } });
-    const wide = small.zeros([1, 600, 1, 300]);
+    using small = await requestDevice({ limits: { maxStorageBufferBindingSize: 1.5 * MIB } });
+    const wide = small.zeros([1, 700, 1, 520]);
     const error = assertThrows(
       () => memoryEfficientAttention(wide, wide, wide, { p: 0.1 }),
       RangeError,
@@ -208,27 +208,27 @@ describe("memoryEfficientAttention() errors", () => {
     assertEquals(
       error.message,
       `Cannot run memoryEfficientAttention: no op supports these inputs:
-    query: shape [1, 600, 1, 300], dtype f32
-    key: shape [1, 600, 1, 300], dtype f32
-    value: shape [1, 600, 1, 300], dtype f32
+    query: shape [1, 700, 1, 520], dtype f32
+    key: shape [1, 700, 1, 520], dtype f32
+    value: shape [1, 700, 1, 520], dtype f32
     attnBias: none
     p: 0.1
 \`flashF\` is not supported because:
-    head dim K = 300 > 256
-    head dim Kv = 300 > 256
+    head dim K = 520 > 512
+    head dim Kv = 520 > 512
 \`splitKF\` is not supported because:
-    head dim K = 300 > 256
-    head dim Kv = 300 > 256
+    head dim K = 520 > 512
+    head dim Kv = 520 > 512
 \`mathF\` is not supported because:
-    scores [1, 1, 1, 600, 600] take 1440000 bytes > 1048576, the device's maxStorageBufferBindingSize`,
+    scores [1, 1, 1, 700, 700] take 1960000 bytes > 1572864, the device's maxStorageBufferBindingSize`,
     );
   });
 
   it("refuses a forced op that cannot run, and takes another where none is forced", async () => {
-    using wide = device.randn([1, 3, 1, 300], { seed: 1 });
+    using wide = device.randn([1, 3, 1, 600], { seed: 1 });
     assertEquals(FlashForwardOp.notSupportedReasons(wide, wide, wide), [
-      "head dim K = 300 > 256",
-      "head dim Kv = 300 > 256",
+      "head dim K = 600 > 512",
+      "head dim Kv = 600 > 512",
     ]);
     assertRefused(
       () => memoryEfficientAttention(wide, wide, wide, { op: FlashForwardOp }),
@@ -241,7 +241,7 @@ describe("memoryEfficientAttention() errors", () => {
       "op is mine, expected FlashForwardOp, SplitKForwardOp or MathForwardOp",
     );
     using out = memoryEfficientAttention(wide, wide, wide);
-    assertEquals((await out.data()).length, 900);
+    assertEquals((await out.data()).length, 1800);
   });
 
   it("refuses scores over the device's limit in the formula, before any work", async () => {

@@ -170,14 +170,14 @@ describe("splitKF is chosen", () => {
     assertEquals(await isSplit(device, [1, 20, 600, 2], masked([16, 4], [255, 255])), false);
   });
 
-  it("not for head dims above 256, which it refuses", () => {
-    using q = device.zeros([1, 1, 1, 260]);
-    using k = device.zeros([1, 300, 1, 260]);
+  it("not for head dims above 512, which it refuses", () => {
+    using q = device.zeros([1, 1, 1, 520]);
+    using k = device.zeros([1, 300, 1, 520]);
     assertEquals(op.notSupportedReasons(q, k, k), [
-      "head dim K = 260 > 256",
-      "head dim Kv = 260 > 256",
+      "head dim K = 520 > 512",
+      "head dim Kv = 520 > 512",
     ]);
-    assertThrows(() => memoryEfficientAttention(q, k, k, { op }), RangeError, "head dim K = 260");
+    assertThrows(() => memoryEfficientAttention(q, k, k, { op }), RangeError, "head dim K = 520");
   });
 });
 

@@ -37,11 +37,22 @@ describe("attention on upstream's shapes", () => {
     it(`takes K = Kv = ${K}`, () => check([1, 65, 33, 2, K, K], { mask: causal }));
   }
 
-  for (const [K, Kv] of [[258, 258], [264, 264], [512, 512], [32, 264], [264, 32]] as const) {
+  // The largest takes some 20 s to compile on lavapipe, so the rest of the list is left to the formula.
+  it("takes K = Kv = 512 without the scores in memory", async () => {
+    const op = FlashForwardOp;
+    await check([1, 70, 33, 2, 512, 512], { mask: causal, op, padded: false });
+  });
+
+  for (const [K, Kv] of [[258, 258], [264, 264], [32, 264], [264, 32]] as const) {
     it(`takes K = ${K}, Kv = ${Kv} by the formula`, async () => {
+      await check([1, 33, 17, 2, K, Kv], { mask: causal, op: MathForwardOp });
+    });
+  }
+
+  for (const [K, Kv] of [[520, 520], [32, 520], [520, 32]] as const) {
+    it(`takes K = ${K}, Kv = ${Kv} by the formula alone`, async () => {
       await check([1, 33, 17, 2, K, Kv], { mask: causal });
-      const sizes = [1, 3, 5, 1] as const;
-      using q = device.zeros([...sizes.slice(0, 2), 1, K]);
+      using q = device.zeros([1, 3, 1, K]);
       using k = device.zeros([1, 5, 1, K]);
       using v = device.zeros([1, 5, 1, Kv]);
       assertEquals(supporting([FlashForwardOp, SplitKForwardOp, MathForwardOp], q, k, v), [

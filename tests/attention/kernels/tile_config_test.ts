@@ -2,6 +2,7 @@ import {
   chooseSplits,
   chooseSplitTiles,
   chooseTiles,
+  largestHeadDim,
 } from "../../../attention/kernels/tile_config.ts";
 import type { TiledDims } from "../../../attention/kernels/_kernel.ts";
 import { flashForwardWorkgroupBytes } from "../../../attention/kernels/flash_forward.ts";
@@ -24,7 +25,7 @@ function check(dims: TiledDims, bytes: number, subgroupSize: number): void {
 
 it("chooseTiles() stays within WebGPU's default limits for every head dim and subgroup size", () => {
   for (const subgroupSize of SUBGROUP_SIZES) {
-    for (let dim = 1; dim <= 256; dim++) {
+    for (let dim = 1; dim <= largestHeadDim(subgroupSize); dim++) {
       const dims = { ...chooseTiles(dim, dim, subgroupSize), headDim: dim, valueDim: dim };
       check(dims, flashForwardWorkgroupBytes(dims), subgroupSize);
     }
@@ -33,7 +34,7 @@ it("chooseTiles() stays within WebGPU's default limits for every head dim and su
 
 it("chooseSplitTiles() does so too, with no more rows than there are", () => {
   for (const subgroupSize of SUBGROUP_SIZES) {
-    for (let dim = 0; dim <= 256; dim++) {
+    for (let dim = 0; dim <= largestHeadDim(subgroupSize); dim++) {
       for (const rows of [1, 2, 3, 5, 16, 1000]) {
         const tiles = chooseSplitTiles(dim, dim, subgroupSize, rows);
         const dims = { ...tiles, headDim: dim, valueDim: dim };
