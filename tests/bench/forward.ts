@@ -1,0 +1,106 @@
+// deno-lint-ignore-file no-console -- a program of the command line
+/**
+ * Prints how long attention takes on the GPU, forward: masks, element types, head dims, decoding. Medians of
+ * calls one behind the other, so that the clocks of a GPU stay up.
+ *
+ *     deno task bench
+ */
+import {
+  alibiSlopes,
+  type AttentionBias,
+  attentionFlops,
+  BlockDiagonalMask,
+  type Device,
+  FlashForwardOp,
+  LowerTriangularFromBottomRightLocalAttentionMask,
+  LowerTriangularMask,
+  memoryEfficientAttention,
+  type MemoryEfficientAttentionOptions,
+  requestDevice,
+  type Tensor,
+} from "@denoformers/attention";
+
+type FloatName = "f32" | "f16" | "bf16";
+
+/** Median time on the GPU, in ms; the first calls compile and are left out. */
+async function median(device: Device, run: () => Tensor, calls: number): Promise<number> {
+  const times: number[] = [];
+  for (let call = 0; call < calls + 3; call++) {
+    const { milliseconds } = await device.profile(() => run().dispose());
+    if (call >= 3) times.push(milliseconds);
+  }
+  return times.sort((a, b) => a - b)[calls >> 1]!;
+}
+
+function inputs(device: Device, shapes: readonly number[][], dtype: FloatName): Tensor[] {
+  return shapes.map((shape, i) => device.randn(shape, { seed: i + 1, dtype }));
+}
+
+/** One line: what, time, TFLOP/s by the cells that the mask leaves. */
+async function self(
+  device: Device,
+  [N, H, K]: readonly [number, number, number],
+  dtype: FloatName,
+  name: string,
+  options: MemoryEfficientAttentionOptions,
+): Promise<void> {
+  const shape = [1, N, H, K];
+  const [q, k, v] = inputs(device, [shape, shape, shape], dtype) as [Tensor, Tensor, Tensor];
+  const time = await median(device, () => memoryEfficientAttention(q, k, v, options), 20);
+  const mask = options.attnBias as AttentionBias | undefined;
+  const rate = attentionFlops(q, k, v, { attnBias: mask }).forward / time / 1e9;
+  for (const tensor of [q, k, v]) tensor.dispose();
+  print(`[${shape}] ${dtype} ${name}`, time, `${rate.toPrecision(3)} TFLOP/s`);
+}
+
+/** One line: queries against a cache, time, bytes of keys and values by time. */
+async function decode(
+  device: Device,
+  { queries, heads, keyHeads, keys, K }: Record<
+    "queries" | "heads" | "keyHeads" | "keys" | "K",
+    number
+  >,
+  dtype: FloatName,
+  options: MemoryEfficientAttentionOptions = {},
+): Promise<void> {
+  const cache = [1, keys, keyHeads, K];
+  const [q, k, v] = inputs(device, [[1, queries, heads, K], cache, cache], dtype);
+  const time = await median(device, () => memoryEfficientAttention(q!, k!, v!, options), 20);
+  for (const tensor of [q, k, v]) tensor!.dispose();
+  const bytes = 2 * keys * keyHeads * K * (dtype === "f32" ? 4 : 2);
+  const op = options.op ? ` by ${options.op.name}` : "";
+  const what = `[1,${queries},${heads},${K}] against [${cache}] ${dtype}${op}`;
+  print(what, time, `${(bytes / time / 1e6).toFixed(0)} GB/s`);
+}
+
+function print(what: string, time: number, rate: string): void {
+  console.log(`${what.padEnd(58)} ${time.toFixed(3).padStart(9)} ms  ${rate}`);
+}
+
+using device = await requestDevice();
+if (!device.info.timestamps) {
+  throw new Error(`Cannot time kernels: ${device.info.adapter} has no timestamp-query`);
+}
+console.log(device.info.adapter);
+// A CPU takes a thousand times as long.
+const scale = device.info.isFallback ? 8 : 1;
+const N = 4096 / scale;
+const H = 16 / (scale > 1 ? 4 : 1);
+const masks: Record<string, MemoryEfficientAttentionOptions> = {
+  "no mask": {},
+  "causal": { attnBias: new LowerTriangularMask() },
+  "window of N/16": { attnBias: new LowerTriangularFromBottomRightLocalAttentionMask(N / 16) },
+  "8 packed sequences": { attnBias: BlockDiagonalMask.fromSeqlens(new Array(8).fill(N / 8)) },
+  "ALiBi": { alibiSlopes: alibiSlopes(H) },
+  "dropout": { p: 0.1, seed: 1 },
+};
+for (const [name, options] of Object.entries(masks)) {
+  await self(device, [N, H, 64], "f32", name, options);
+}
+for (const dtype of ["f16", "bf16"] as const) await self(device, [N, H, 64], dtype, "no mask", {});
+for (const K of [128, 256]) await self(device, [N, H, K], "f32", "no mask", {});
+const cache = { queries: 1, heads: H, keyHeads: H, keys: 65_536 / scale, K: 128 };
+for (const dtype of ["f32", "f16", "bf16"] as const) await decode(device, cache, dtype);
+await decode(device, { ...cache, keyHeads: 1 }, "f32");
+await decode(device, { ...cache, queries: 64 }, "f16");
+await decode(device, { ...cache, queries: 64 }, "f16", { op: FlashForwardOp });
