@@ -1,4 +1,5 @@
 /** Which op computes: the first that has nothing against the inputs. */
+import type { DeviceArray } from "../gpu/array.ts";
 import type { Tensor } from "../gpu/tensor/tensor.ts";
 import type { AttentionInputs } from "./inputs.ts";
 
@@ -10,14 +11,46 @@ export interface ForwardResult {
   readonly lse: Tensor | undefined;
 }
 
-/** One way to compute attention. */
-export interface ForwardOp {
+/** One way to compute something about attention. */
+export interface Op {
   /** What it is called in errors, profiles and choices. */
   readonly name: string;
   /** Why it cannot take these inputs; none if it can. */
   notSupportedReasons(inputs: AttentionInputs): string[];
+}
+
+/** One way to compute attention. */
+export interface ForwardOp extends Op {
   /** Enqueues the work. */
   forward(inputs: AttentionInputs, options: { lse: boolean }): ForwardResult;
+}
+
+/** What a forward pass gave, and the gradients of that. */
+export interface BackwardInputs {
+  /** Gradient of the output, `[B, Mq, G, H, Kv]`; any strides. */
+  readonly grad: DeviceArray;
+  /** The output, of the same shape. */
+  readonly output: DeviceArray;
+  /** The log-sum-exp, `[B, G, H, Mq]`, f32. */
+  readonly lse: DeviceArray;
+  /** Gradient of the log-sum-exp, of its shape, if it has one. */
+  readonly lseGrad: DeviceArray | undefined;
+}
+
+/** What has a gradient. */
+export type Differentiable = "query" | "key" | "value" | "bias";
+
+/** Gradients of what was asked for, each of its input's shape and dtype. */
+export type BackwardResult = Readonly<Record<Differentiable, Tensor | undefined>>;
+
+/** One way to compute attention's gradients. */
+export interface BackwardOp extends Op {
+  /** Enqueues the work. */
+  backward(
+    inputs: AttentionInputs,
+    given: BackwardInputs,
+    needs: Readonly<Record<Differentiable, boolean>>,
+  ): BackwardResult;
 }
 
 /**
@@ -29,12 +62,12 @@ export interface ForwardOp {
  * @param forced The one that the caller insists on.
  * @throws {RangeError} If the forced op, or every op, has reasons; all are listed.
  */
-export function chooseForwardOp(
+export function chooseOp<T extends Op>(
   caller: string,
   inputs: AttentionInputs,
-  ops: readonly ForwardOp[],
-  forced?: ForwardOp,
-): ForwardOp {
+  ops: readonly T[],
+  forced?: T,
+): T {
   const refusals: string[] = [];
   for (const op of forced ? [forced] : ops) {
     const reasons = op.notSupportedReasons(inputs);

@@ -79,6 +79,19 @@ export function splitHeads(layout: Layout, groups: number, heads: number): Layou
   };
 }
 
+/** The layout of an output, of the query's rank, as `[B, Mq, G, H, Kv]`. */
+export function groupedOutput(layout: Layout, groups: number, heads: number): Layout {
+  const { shape, strides, offset } = layout;
+  if (shape.length === 5) return layout;
+  if (shape.length === 3) return unsqueezeLayout(unsqueezeLayout(layout, 2), 2);
+  const head = strides[2]!;
+  return {
+    shape: shape.toSpliced(2, 1, groups, heads),
+    strides: strides.toSpliced(2, 1, head * heads, head),
+    offset,
+  };
+}
+
 /** A 5-D layout with its heads before its rows: `[B, G, H, M, K]`. */
 export function headsFirst(layout: Layout): Layout {
   return permuteLayout(layout, [0, 2, 3, 1, 4]);

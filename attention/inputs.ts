@@ -68,6 +68,8 @@ export interface AttentionInputs extends ScoreTerms {
   readonly output: FloatDType;
   readonly dropout: Dropout | undefined;
   readonly scale: number;
+  /** Shapes of query, key and value as the caller has them; gradients have the same. */
+  readonly shapes: Readonly<Record<"query" | "key" | "value", readonly number[]>>;
   /** Shape of the result, in the caller's rank. */
   readonly outShape: readonly number[];
   /** Shape of the log-sum-exp. */
@@ -137,6 +139,7 @@ export function attentionInputs(
     alibi: checkedAlibi(name, device, sizes, options.alibiSlopes),
     dropout,
     scale: checkedScale(name, options.scale, K),
+    shapes: { query: query.shape, key: key.shape, value: value.shape },
     outShape: [...query.shape.slice(0, -1), sizes.Kv],
     lseShape: [B, ...(rank === 5 ? [G, H] : [G * H]), Mq],
     description: [

@@ -1,13 +1,30 @@
 /** The public functions: check the arguments, choose an op, run it. */
 import type { Tensor } from "../gpu/tensor/tensor.ts";
-import { chooseForwardOp, type ForwardResult } from "./dispatch.ts";
+import { recordedAttention } from "./autograd.ts";
+import { chooseOp, type ForwardResult } from "./dispatch.ts";
 import { attentionInputs, type AttentionOptions } from "./inputs.ts";
-import { type AttentionForwardOp, forwardOpBehind, forwardOpsFor } from "./ops/mod.ts";
+import {
+  type AttentionBackwardOp,
+  type AttentionForwardOp,
+  forwardOpBehind,
+  forwardOpsFor,
+} from "./ops/mod.ts";
+
+/** Options of the functions that compute attention without gradients. */
+export interface AttentionForwardOptions extends AttentionOptions {
+  /** The op to use, whatever the others could do; by default the first that supports the inputs. */
+  op?: AttentionForwardOp | undefined;
+}
+
+/** The ops to use, forward and backward; by default the first that supports the inputs. */
+export type AttentionOps =
+  | AttentionForwardOp
+  | readonly [AttentionForwardOp | undefined, AttentionBackwardOp | undefined];
 
 /** Options of {@linkcode memoryEfficientAttention} and its kin. */
 export interface MemoryEfficientAttentionOptions extends AttentionOptions {
-  /** The op to use, whatever the others could do; by default the first that supports the inputs. */
-  op?: AttentionForwardOp | undefined;
+  /** The op to use, or the two for forward and backward, whatever the others could do. */
+  op?: AttentionOps | undefined;
 }
 
 /**
@@ -25,6 +42,9 @@ export interface MemoryEfficientAttentionOptions extends AttentionOptions {
  * With `p` above 0 weights are dropped by Philox 4x32-10 (Salmon et al., 2011): whether one is depends on the
  * seed, the sequence, the head and the places of query and key in the sequence, and on nothing else, so all
  * ops drop the same ones. Weights that are kept grow by 1 / (1 - p).
+ *
+ * Gradients flow to query, key and value, and to a tensor bias, by a backward pass that keeps no scores either:
+ * what is saved is the inputs, the result and one number a row and head.
  *
  * @param query `[B, Mq, H, K]`, `[B, Mq, K]` or `[B, Mq, G, H, K]`. Mind the order: the sequence comes
  * before the heads.
@@ -59,15 +79,19 @@ export function memoryEfficientAttention(
   value: Tensor,
   options: MemoryEfficientAttentionOptions = {},
 ): Tensor {
-  return run("memoryEfficientAttention", query, key, value, options, false).out;
+  const name = "memoryEfficientAttention";
+  return recordedAttention(name, query, key, value, options, false).out;
 }
 
-/** As {@linkcode memoryEfficientAttention}, without gradients: what it computes is the same. */
+/**
+ * As {@linkcode memoryEfficientAttention}, but never recorded for a backward pass: what it computes is the
+ * same.
+ */
 export function memoryEfficientAttentionForward(
   query: Tensor,
   key: Tensor,
   value: Tensor,
-  options: MemoryEfficientAttentionOptions = {},
+  options: AttentionForwardOptions = {},
 ): Tensor {
   return run("memoryEfficientAttentionForward", query, key, value, options, false).out;
 }
@@ -83,12 +107,15 @@ export interface AttentionWithLse {
   readonly lse: Tensor;
 }
 
-/** As {@linkcode memoryEfficientAttention}, and the log-sum-exp of the scores with it. */
+/**
+ * As {@linkcode memoryEfficientAttentionForward}, and the log-sum-exp of the scores with it: what
+ * {@linkcode memoryEfficientAttentionBackward} needs. With dropout, give both the same `seed`.
+ */
 export function memoryEfficientAttentionForwardRequiresGrad(
   query: Tensor,
   key: Tensor,
   value: Tensor,
-  options: MemoryEfficientAttentionOptions = {},
+  options: AttentionForwardOptions = {},
 ): AttentionWithLse {
   const name = "memoryEfficientAttentionForwardRequiresGrad";
   const { out, lse } = run(name, query, key, value, options, true);
@@ -100,7 +127,8 @@ export function memoryEfficientAttentionForwardRequiresGrad(
  * keys that do not fit at once, that lie in several places, or that many sequences share.
  *
  * As {@linkcode memoryEfficientAttentionForwardRequiresGrad}, but f32 unless `outputDtype` says otherwise, so
- * that merging does not round twice. With dropout give each part a seed of its own.
+ * that merging does not round twice, and recorded for a backward pass: gradients flow through the output and
+ * through the log-sum-exp. With dropout give each part a seed of its own.
  *
  * @example Two halves of the keys, and the whole
  * ```ts
@@ -128,7 +156,14 @@ export function memoryEfficientAttentionPartial(
   options: MemoryEfficientAttentionOptions = {},
 ): AttentionWithLse {
   const name = "memoryEfficientAttentionPartial";
-  const { out, lse } = run(name, query, key, value, { outputDtype: "f32", ...options }, true);
+  const { out, lse } = recordedAttention(
+    name,
+    query,
+    key,
+    value,
+    { outputDtype: "f32", ...options },
+    true,
+  );
   return { out, lse: lse! };
 }
 
@@ -137,10 +172,10 @@ function run(
   query: Tensor,
   key: Tensor,
   value: Tensor,
-  options: MemoryEfficientAttentionOptions,
+  options: AttentionForwardOptions,
   lse: boolean,
 ): ForwardResult {
   const inputs = attentionInputs(name, query, key, value, options);
   const forced = options.op && forwardOpBehind(name, options.op);
-  return chooseForwardOp(name, inputs, forwardOpsFor(inputs), forced).forward(inputs, { lse });
+  return chooseOp(name, inputs, forwardOpsFor(inputs), forced).forward(inputs, { lse });
 }

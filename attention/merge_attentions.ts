@@ -1,6 +1,8 @@
 /** Joins results of attention over disjoint sets of keys. */
 import { type DType, isFloat } from "../gpu/dtype.ts";
 import { allocate, type DeviceArray } from "../gpu/array.ts";
+import type { Gradients } from "../gpu/autograd/graph.ts";
+import { isRecorded, record } from "../gpu/autograd/record.ts";
 import { runtimeOf } from "../gpu/device.ts";
 import { permuteLayout, unsqueezeLayout } from "../gpu/layout.ts";
 import { tidy } from "../gpu/lifetime.ts";
@@ -32,7 +34,7 @@ export interface MergedAttention {
  * Joins what {@linkcode memoryEfficientAttentionPartial} gives for the same queries and disjoint sets of
  * keys: with `m = max(lse)`, `out = sum(exp(lse - m) * out) / sum(exp(lse - m))` and
  * `lse = m + log(sum(exp(lse - m)))` over the chunks. A chunk whose lse is -inf weighs nothing; where all
- * are, out is 0 and lse -inf.
+ * are, out is 0 and lse -inf. Gradients flow to the outputs and the log-sum-exps of the chunks.
  *
  * @param attnSplit A list of `[B, M, H, Kv]` (or `[B, M, Kv]`, `[B, M, G, H, Kv]`), or all of them as one
  * tensor with an axis for the chunks before the others.
@@ -67,7 +69,8 @@ export function mergeAttentions(
     const written = canStore(output, shape.at(-1)!) ? output : "f32";
     const out = allocate(runtime, shape, written);
     const result = tensorFrom(device, runtime, out);
-    const whole = writeLse
+    const isKept = isRecorded([attn, lse]);
+    const whole = writeLse || isKept
       ? tensorFrom(device, runtime, allocate(runtime, partLse.layout.shape.slice(1), "f32"))
       : undefined;
     runMerge(
@@ -75,8 +78,52 @@ export function mergeAttentions(
       { part: groupedOut(part), partLse: groupedLse(partLse) },
       { dtype: written, out: out.storage, lse: whole && arrayOf(whole).storage },
     );
-    return { out: result.to(output), lse: whole };
+    record({
+      name: "mergeAttentions",
+      inputs: [attn, lse],
+      outputs: whole && writeLse ? [result, whole] : [result],
+      saves: [attn, lse, result, whole],
+      backward: mergeGradients,
+    });
+    return { out: result.to(output), lse: writeLse ? whole : undefined };
   });
+}
+
+/**
+ * With w_c = exp(lse_c - lse): d out_c = w_c dOut and d lse_c = w_c (dOut . (out_c - out) + dLse). A chunk that
+ * weighs nothing has gradients of 0, whatever is in it.
+ */
+function mergeGradients(
+  [grad, lseGrad]: Gradients,
+  [attn, lse, out, whole]: readonly (Tensor | undefined)[],
+): Gradients {
+  const weights = lse!.sub(whole!).exp().maskedFill(lse!.eq(-Infinity), 0);
+  const perRow = (tensor: Tensor) => {
+    const rows = tensor.permute(rowsFirst(tensor.ndim));
+    return tensor.ndim + 1 === attn!.ndim ? rows.unsqueeze(-1) : rows;
+  };
+  const w = perRow(weights);
+  const isNothing = w.eq(0);
+  const lseTerm = lseGrad ? weights.mul(lseGrad) : undefined;
+  if (!grad) return [undefined, lseTerm];
+  const products = attn!.sub(out!).mul(grad).sum({ axis: -1, keepDim: true });
+  const byRow = products.mul(w).maskedFill(isNothing, 0);
+  const rows = lse!.ndim + 1 === attn!.ndim ? byRow.squeeze(-1) : byRow;
+  const outTerm = rows.permute(headsFirst(lse!.ndim));
+  return [
+    grad.mul(w).maskedFill(isNothing, 0),
+    lseTerm ? outTerm.add(lseTerm) : outTerm,
+  ];
+}
+
+/** From `[C, B, heads..., M]` to `[C, B, M, heads...]`. */
+function rowsFirst(rank: number): number[] {
+  return [0, 1, rank - 1, ...Array.from({ length: rank - 3 }, (_, i) => i + 2)];
+}
+
+/** And back. */
+function headsFirst(rank: number): number[] {
+  return [0, 1, ...Array.from({ length: rank - 3 }, (_, i) => i + 3), 2];
 }
 
 function stacked(name: string, split: Tensor | readonly Tensor[]): Tensor {

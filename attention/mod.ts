@@ -10,6 +10,8 @@ export { type AttentionFlops, attentionFlops } from "./flops.ts";
 export type { AttentionOptions } from "./inputs.ts";
 export * from "./masks/mod.ts";
 export {
+  type AttentionForwardOptions,
+  type AttentionOps,
   type AttentionWithLse,
   memoryEfficientAttention,
   memoryEfficientAttentionForward,
@@ -18,14 +20,24 @@ export {
   memoryEfficientAttentionPartial,
 } from "./memory_efficient_attention.ts";
 export {
+  type AttentionBackwardOptions,
+  type AttentionGradients,
+  memoryEfficientAttentionBackward,
+} from "./memory_efficient_attention_backward.ts";
+export {
   mergeAttentions,
   type MergeAttentionsOptions,
   type MergedAttention,
 } from "./merge_attentions.ts";
 export {
+  ALL_BACKWARD_OPS,
   ALL_FORWARD_OPS,
+  type AttentionBackwardOp,
   type AttentionForwardOp,
+  type AttentionOp,
+  FlashBackwardOp,
   FlashForwardOp,
+  MathBackwardOp,
   MathForwardOp,
   SplitKForwardOp,
 } from "./ops/mod.ts";

@@ -53,7 +53,7 @@ export interface ReferenceResult {
 }
 
 /** Every input as if it were 5-D: `[B, M, G, H, K]`. */
-interface Sizes {
+export interface ReferenceSizes {
   readonly rank: number;
   readonly B: number;
   readonly Mq: number;
@@ -65,8 +65,18 @@ interface Sizes {
   readonly Kv: number;
 }
 
-/** The bias at one place; -Infinity where the key is not allowed. */
-type BiasAt = (b: number, g: number, h: number, i: number, j: number) => number;
+/** What one query attends to. */
+export interface AttendedKeys {
+  /** The keys that it may see, in their order. */
+  readonly keys: readonly number[];
+  /** The softmax of their scores. */
+  readonly weights: readonly number[];
+  /** Log-sum-exp of their scores; -Infinity without keys. */
+  readonly lse: number;
+}
+
+/** A number for query i and key j of a head. */
+type ForPair = (b: number, g: number, h: number, i: number, j: number) => number;
 
 /**
  * Attention by its definition.
@@ -97,11 +107,10 @@ export function referenceAttention(
   value: ReferenceTensor,
   options: ReferenceOptions = {},
 ): ReferenceResult {
-  const sizes = sizesOf(query, key, value);
-  const { rank, B, Mq, Mkv, G, H, Hkv, K, Kv } = sizes;
-  const { scale = K === 0 ? 1 : K ** -0.5, allowed = () => true } = options;
-  const { added = () => 0, factor = () => 1 } = options;
-  const biasAt = biasReader(options.bias, sizes);
+  const sizes = referenceSizes(query, key, value);
+  const { rank, B, Mq, Mkv, G, H, Hkv, Kv } = sizes;
+  const { factor = () => 1 } = options;
+  const attend = attendedKeys(query, key, sizes, options);
   const out = new Float64Array(B * Mq * G * H * Kv);
   const lse = new Float64Array(B * G * H * Mq);
 
@@ -110,30 +119,13 @@ export function referenceAttention(
       for (let h = 0; h < H; h++) {
         const hkv = Math.floor(h / (H / Hkv));
         for (let i = 0; i < Mq; i++) {
-          const queryRow = (((b * Mq + i) * G + g) * H + h) * K;
-          const outRow = (((b * Mq + i) * G + g) * H + h) * Kv;
-
-          // Scores of the allowed keys.
-          const keys: number[] = [];
-          const scores: number[] = [];
-          for (let j = 0; j < Mkv; j++) {
-            const bias = biasAt(b, g, h, i, j);
-            if (bias === -Infinity || !allowed(b, g * H + h, i, j)) continue;
-            const keyRow = (((b * Mkv + j) * G + g) * Hkv + hkv) * K;
-            let dot = 0;
-            for (let k = 0; k < K; k++) dot += query.data[queryRow + k]! * key.data[keyRow + k]!;
-            keys.push(j);
-            scores.push(scale * dot + bias + added(b, g * H + h, i, j));
-          }
-
-          // Softmax. Less the greatest score, so that exp cannot overflow.
-          const greatest = scores.reduce((a, s) => Math.max(a, s), -Infinity);
-          const sum = scores.reduce((a, s) => a + Math.exp(s - greatest), 0);
-          lse[((b * G + g) * H + h) * Mq + i] = greatest + Math.log(sum);
+          const attended = attend(b, g, h, i);
+          lse[((b * G + g) * H + h) * Mq + i] = attended.lse;
 
           // Values, each by the weight of its key.
-          for (const [n, j] of keys.entries()) {
-            const weight = factor(b, g * H + h, i, j) * Math.exp(scores[n]! - greatest) / sum;
+          const outRow = (((b * Mq + i) * G + g) * H + h) * Kv;
+          for (const [n, j] of attended.keys.entries()) {
+            const weight = factor(b, g * H + h, i, j) * attended.weights[n]!;
             if (weight === 0) continue;
             const valueRow = (((b * Mkv + j) * G + g) * Hkv + hkv) * Kv;
             for (let k = 0; k < Kv; k++) {
@@ -151,12 +143,51 @@ export function referenceAttention(
   };
 }
 
+/** For query i of a head: the keys that it may see, and the softmax of their scores. */
+export function attendedKeys(
+  query: ReferenceTensor,
+  key: ReferenceTensor,
+  sizes: ReferenceSizes,
+  options: ReferenceOptions,
+): (b: number, g: number, h: number, i: number) => AttendedKeys {
+  const { Mq, Mkv, G, H, Hkv, K } = sizes;
+  const { allowed = () => true, added = () => 0 } = options;
+  const scale = referenceScale(options, sizes);
+  const biasAt = biasReader(options.bias, sizes);
+  return (b, g, h, i) => {
+    const queryRow = (((b * Mq + i) * G + g) * H + h) * K;
+    const hkv = Math.floor(h / (H / Hkv));
+    const keys: number[] = [];
+    const scores: number[] = [];
+    for (let j = 0; j < Mkv; j++) {
+      const bias = biasAt(b, g, h, i, j);
+      if (bias === -Infinity || !allowed(b, g * H + h, i, j)) continue;
+      const keyRow = (((b * Mkv + j) * G + g) * Hkv + hkv) * K;
+      let dot = 0;
+      for (let k = 0; k < K; k++) dot += query.data[queryRow + k]! * key.data[keyRow + k]!;
+      keys.push(j);
+      scores.push(scale * dot + bias + added(b, g * H + h, i, j));
+    }
+
+    // Less the greatest score, so that exp cannot overflow.
+    const greatest = scores.reduce((a, s) => Math.max(a, s), -Infinity);
+    const sum = scores.reduce((a, s) => a + Math.exp(s - greatest), 0);
+    const weights = scores.map((score) => Math.exp(score - greatest) / sum);
+    return { keys, weights, lse: greatest + Math.log(sum) };
+  };
+}
+
+/** The factor on `Q K^T`. */
+export function referenceScale({ scale }: ReferenceOptions, { K }: ReferenceSizes): number {
+  return scale ?? (K === 0 ? 1 : K ** -0.5);
+}
+
 /** Checks that the three shapes go together and names their sizes. */
-function sizesOf(
+export function referenceSizes(
   query: ReferenceTensor,
   key: ReferenceTensor,
   value: ReferenceTensor,
-): Sizes {
+): ReferenceSizes {
   const rank = query.shape.length;
   const shapes = `query ${formatShape(query.shape)}, key ${formatShape(key.shape)}, value ${
     formatShape(value.shape)
@@ -190,11 +221,20 @@ function asGrouped(shape: readonly number[]): [number, number, number, number, n
   return [B!, M!, G!, H!, K!];
 }
 
-/** Reads the bias with axes of size 1 repeated. */
-function biasReader(bias: ReferenceBias | undefined, sizes: Sizes): BiasAt {
+/** Reads a bias; -Infinity where the key is not allowed. */
+function biasReader(bias: ReferenceBias | undefined, sizes: ReferenceSizes): ForPair {
   if (bias === undefined) return () => 0;
+  const { data, boolean = false } = bias;
+  const placeOf = biasPlaces(bias, sizes);
+  return (b, g, h, i, j) => {
+    const element = data[placeOf(b, g, h, i, j)]!;
+    return boolean ? (element === 0 ? -Infinity : 0) : element;
+  };
+}
+
+/** Where the elements of a bias stand in its data, with axes of size 1 repeated. */
+export function biasPlaces({ shape, data }: ReferenceBias, sizes: ReferenceSizes): ForPair {
   const { rank, B, G, H, Mq, Mkv } = sizes;
-  const { shape, data, boolean = false } = bias;
   const full = rank === 3 ? [B, Mq, Mkv] : rank === 4 ? [B, H, Mq, Mkv] : [B, G, H, Mq, Mkv];
   const padded = [...new Array<number>(Math.max(0, rank - shape.length)).fill(1), ...shape];
   if (padded.length !== rank || padded.some((size, axis) => size !== 1 && size !== full[axis])) {
@@ -205,13 +245,16 @@ function biasReader(bias: ReferenceBias | undefined, sizes: Sizes): BiasAt {
   assertLength("bias", shape, data);
   return (b, g, h, i, j) => {
     const index = rank === 3 ? [b, i, j] : rank === 4 ? [b, h, i, j] : [b, g, h, i, j];
-    const place = padded.reduce((at, size, axis) => at * size + (size === 1 ? 0 : index[axis]!), 0);
-    const element = data[place]!;
-    return boolean ? (element === 0 ? -Infinity : 0) : element;
+    return padded.reduce((at, size, axis) => at * size + (size === 1 ? 0 : index[axis]!), 0);
   };
 }
 
-function assertLength(name: string, shape: readonly number[], data: ArrayLike<number>): void {
+/** Checks that there are as many elements as the shape says. */
+export function assertLength(
+  name: string,
+  shape: readonly number[],
+  data: ArrayLike<number>,
+): void {
   const count = numel(shape);
   if (data.length === count) return;
   throw new RangeError(

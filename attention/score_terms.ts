@@ -18,6 +18,8 @@ export interface ScoreTerms {
   readonly mask: AttentionBias;
   /** `[B, G, H, Mq, Mkv]`: added (float) or "may attend" (bool), if there is one. */
   readonly bias: DeviceArray | undefined;
+  /** The tensor behind the bias. */
+  readonly biasTensor: Tensor | undefined;
   /** `[B, G, H]`, f32: ALiBi's slopes on the device; or one for each head, still on the host. */
   readonly alibi: DeviceArray | readonly number[] | undefined;
 }
@@ -38,10 +40,11 @@ export function scoreTerms(
   rank: number,
   attnBias: AttentionBias | Tensor | undefined,
   shapes: string,
-): Pick<ScoreTerms, "mask" | "bias"> {
-  if (attnBias === undefined) return { mask: NO_MASK, bias: undefined };
+): Pick<ScoreTerms, "mask" | "bias" | "biasTensor"> {
+  if (attnBias === undefined) return { mask: NO_MASK, bias: undefined, biasTensor: undefined };
   if (attnBias instanceof Tensor) {
-    return { mask: NO_MASK, bias: checkedBias(name, device, sizes, rank, attnBias) };
+    const bias = checkedBias(name, device, sizes, rank, attnBias);
+    return { mask: NO_MASK, bias, biasTensor: attnBias };
   }
   if (!(attnBias instanceof AttentionBias)) {
     throw new TypeError(
@@ -56,7 +59,7 @@ export function scoreTerms(
     );
   }
   const bias = attnBias.tensor && checkedBias(name, device, sizes, rank, attnBias.tensor);
-  return { mask: attnBias, bias };
+  return { mask: attnBias, bias, biasTensor: attnBias.tensor };
 }
 
 /** The mask and the bias in a few words, for messages. */

@@ -13,6 +13,14 @@ import type { Runtime } from "./runtime/runtime.ts";
 import { assertShape } from "./shape.ts";
 import { type Tensor, tensorFrom } from "./tensor/tensor.ts";
 
+/** Options of the functions that make tensors. */
+export interface TensorOptions {
+  /** Element type. */
+  dtype?: DType | undefined;
+  /** Whether gradients are to flow to the tensor, see `Tensor.requiresGrad`. Default `false`. */
+  requiresGrad?: boolean | undefined;
+}
+
 /** What a profile found out. */
 export interface Profile<T> {
   /** What the profiled function returned. */
@@ -72,25 +80,25 @@ export class Device {
    * @param data A number, nested arrays of numbers or booleans, or a typed array.
    * @param options `shape`: default the nesting's, or flat; a flat list may take any that fits.
    * `dtype`: default f32, bool for booleans, i32 and u32 for typed arrays of these. Numbers become
-   * f16 and bf16 on the host, rounded once.
+   * f16 and bf16 on the host, rounded once. `requiresGrad`, as in all functions that make tensors.
    */
   tensor(
     data: TensorSource,
-    { shape, dtype }: { shape?: readonly number[]; dtype?: DType } = {},
+    { shape, dtype, requiresGrad }: TensorOptions & { shape?: readonly number[] } = {},
   ): Tensor {
     const parsed = parseSource(data, shape, dtype);
     const array = allocate(this.#runtime, parsed.shape, parsed.dtype);
     if (parsed.bytes.length > 0) this.#runtime.upload(array.storage, parsed.bytes);
-    return this.#own(array);
+    return this.#own(array, requiresGrad);
   }
 
   /** A tensor of zeros. */
-  zeros(shape: readonly number[], options: { dtype?: DType } = {}): Tensor {
+  zeros(shape: readonly number[], options: TensorOptions = {}): Tensor {
     return this.full(shape, 0, options);
   }
 
   /** A tensor of ones. */
-  ones(shape: readonly number[], options: { dtype?: DType } = {}): Tensor {
+  ones(shape: readonly number[], options: TensorOptions = {}): Tensor {
     return this.full(shape, 1, options);
   }
 
@@ -98,12 +106,12 @@ export class Device {
   full(
     shape: readonly number[],
     value: number,
-    { dtype = "f32" }: { dtype?: DType } = {},
+    { dtype = "f32", requiresGrad }: TensorOptions = {},
   ): Tensor {
     assertShape(shape, "create a tensor");
     assertDType(dtype, "create a tensor");
     assertHeldBy(dtype, value);
-    return this.#own(fill(this.#runtime, shape, dtype, value));
+    return this.#own(fill(this.#runtime, shape, dtype, value), requiresGrad);
   }
 
   /**
@@ -114,7 +122,7 @@ export class Device {
     start: number,
     end?: number,
     step = 1,
-    { dtype = "f32" }: { dtype?: DType } = {},
+    { dtype = "f32", requiresGrad }: TensorOptions = {},
   ): Tensor {
     const [from, to] = end === undefined ? [0, start] : [start, end];
     const count = Math.max(0, Math.ceil((to - from) / step));
@@ -124,7 +132,10 @@ export class Device {
           `and a step other than 0`,
       );
     }
-    return this.tensor(Float64Array.from({ length: count }, (_, i) => from + i * step), { dtype });
+    return this.tensor(Float64Array.from({ length: count }, (_, i) => from + i * step), {
+      dtype,
+      requiresGrad,
+    });
   }
 
   /**
@@ -136,9 +147,9 @@ export class Device {
    */
   rand(
     shape: readonly number[],
-    { seed = freshSeed(), dtype = "f32" }: { seed?: number; dtype?: DType } = {},
+    { seed = freshSeed(), ...options }: TensorOptions & { seed?: number } = {},
   ): Tensor {
-    return this.#random(rand, shape, seed, dtype);
+    return this.#random(rand, shape, seed, options);
   }
 
   /**
@@ -150,9 +161,9 @@ export class Device {
    */
   randn(
     shape: readonly number[],
-    { seed = freshSeed(), dtype = "f32" }: { seed?: number; dtype?: DType } = {},
+    { seed = freshSeed(), ...options }: TensorOptions & { seed?: number } = {},
   ): Tensor {
-    return this.#random(randn, shape, seed, dtype);
+    return this.#random(randn, shape, seed, options);
   }
 
   /** Bytes of GPU memory in use, at most so far, and reserved; numbers of buffers and tensors. */
@@ -213,17 +224,24 @@ export class Device {
     return `Device("${this.info.adapter}")`;
   }
 
-  #random(fill: typeof rand, shape: readonly number[], seed: number, dtype: DType): Tensor {
+  #random(
+    fill: typeof rand,
+    shape: readonly number[],
+    seed: number,
+    { dtype = "f32", requiresGrad }: TensorOptions,
+  ): Tensor {
     assertShape(shape, "create a tensor");
     if (!isFloat(dtype)) {
       throw new TypeError(
         `Cannot create a tensor of random numbers: dtype is ${dtype}, expected f32, f16 or bf16`,
       );
     }
-    return this.#own(narrow(this.#runtime, fill(this.#runtime, shape, seed), dtype));
+    return this.#own(narrow(this.#runtime, fill(this.#runtime, shape, seed), dtype), requiresGrad);
   }
 
-  #own(array: DeviceArray): Tensor {
-    return tensorFrom(this, this.#runtime, array);
+  #own(array: DeviceArray, requiresGrad = false): Tensor {
+    const tensor = tensorFrom(this, this.#runtime, array);
+    if (requiresGrad) tensor.requiresGrad = true;
+    return tensor;
   }
 }

@@ -49,6 +49,24 @@ export function tidy<T>(fn: () => T): T {
   }
 }
 
+/**
+ * As {@linkcode tidy}, for results that belong to no scope around it: what `fn` returns is left to its new
+ * owner.
+ */
+export function tidyApart<T>(fn: () => T): T {
+  const scope = new Set<Disposable>();
+  scopes.push(scope);
+  let kept: Set<unknown> | undefined;
+  try {
+    const result = fn();
+    kept = reachable(result, new Set());
+    return result;
+  } finally {
+    scopes.pop();
+    for (const object of scope) if (!kept?.has(object)) object.dispose();
+  }
+}
+
 /** A value and all that its arrays and plain objects hold. */
 function reachable(value: unknown, found: Set<unknown>): Set<unknown> {
   if (typeof value !== "object" || value === null || found.has(value)) return found;

@@ -3,7 +3,10 @@
  *
  * @module
  */
-export { Device, type Profile, requestDevice } from "./device.ts";
+export { checkpoint } from "./autograd/checkpoint.ts";
+export { type CustomFunction, customFunction, type FunctionContext } from "./autograd/function.ts";
+export { isGradEnabled, noGrad } from "./autograd/mode.ts";
+export { Device, type Profile, requestDevice, type TensorOptions } from "./device.ts";
 export type { DType, TensorData } from "./dtype.ts";
 export {
   DeviceLostError,
@@ -19,5 +22,7 @@ export type { MemoryStats } from "./runtime/memory.ts";
 export type { KernelTime } from "./runtime/profiler.ts";
 export type { DeviceOptions } from "./runtime/request.ts";
 export { cat, stack } from "./tensor/join.ts";
+export { linear } from "./tensor/linear_algebra.ts";
 export { TensorBase } from "./tensor/base.ts";
+export { type BackwardOptions, DifferentiableTensor } from "./tensor/differentiable.ts";
 export { type ReduceOptions, Tensor } from "./tensor/tensor.ts";

@@ -1,11 +1,11 @@
 /** What the attention kernels have in common: what is compiled in, their parameters, their assembly. */
 import type { FloatDType } from "../../gpu/dtype.ts";
 import { type Kernel, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
-import { paramStruct } from "../../gpu/runtime/params.ts";
 import { IS_NAN } from "../../gpu/ops/accessors.ts";
 import { unroll } from "../../gpu/runtime/unroll.ts";
-import { VISIBLE_KEYS, WINDOW_FIELDS } from "../masks/window.ts";
+import { VISIBLE_KEYS } from "../masks/window.ts";
 import { overLanes } from "./_lanes.ts";
+import { ATTENTION_PARAMS } from "./_params.ts";
 import { declareDecoder, declareOut, declareRows } from "./_rows.ts";
 import {
   type BiasKind,
@@ -61,77 +61,6 @@ export interface AttentionKernelConfig extends TiledDims {
   readonly lse: boolean;
 }
 
-/**
- * Sizes, strides and offsets (in elements) of one launch; letters as in DESIGN: B M G H K. Offsets are
- * relative to the bound ranges and wrap around, so they may stand for negative numbers.
- */
-export const ATTENTION_PARAMS = paramStruct({
-  queries: "u32",
-  keys: "u32",
-  groups: "u32",
-  heads: "u32",
-  jobs: "u32",
-  tiles: "u32",
-  row_blocks: "u32",
-  /** The first group and head of this launch, and how many heads of each group it takes. */
-  group_begin: "u32",
-  head_begin: "u32",
-  head_count: "u32",
-  /** Keys that this launch looks at, along M. */
-  key_from: "u32",
-  key_to: "u32",
-  page_size: "u32",
-  ...WINDOW_FIELDS,
-  scale: "f32",
-  query_offset: "u32",
-  query_batch: "u32",
-  query_row: "u32",
-  query_group: "u32",
-  query_head: "u32",
-  query_step: "u32",
-  key_offset: "u32",
-  key_batch: "u32",
-  key_row: "u32",
-  key_group: "u32",
-  key_head: "u32",
-  key_step: "u32",
-  value_offset: "u32",
-  value_batch: "u32",
-  value_row: "u32",
-  value_group: "u32",
-  value_head: "u32",
-  value_step: "u32",
-  bias_offset: "u32",
-  bias_batch: "u32",
-  bias_group: "u32",
-  bias_head: "u32",
-  bias_row: "u32",
-  bias_key: "u32",
-  alibi_offset: "u32",
-  alibi_batch: "u32",
-  alibi_group: "u32",
-  alibi_head: "u32",
-  drop_limit: "u32",
-  seed_low: "u32",
-  seed_high: "u32",
-  keep_factor: "f32",
-  /** Elements before the output's range. */
-  out_base: "u32",
-  lse_offset: "u32",
-  lse_batch: "u32",
-  lse_row: "u32",
-  lse_head: "u32",
-  /** Parts that the keys are cut into, each with outputs of its own, so many elements apart. */
-  splits: "u32",
-  out_split: "u32",
-  lse_split: "u32",
-  /** Heads of a group that a tile's rows run through, before they go on to the next query. */
-  row_heads: "u32",
-});
-
-/** Values of all parameters. */
-export type AttentionParams = Parameters<typeof ATTENTION_PARAMS.pack>[0];
-
 const LSE = {
   none: /* wgsl */ `
 fn store_lse(position: u32, bits: u32) {}
@@ -166,7 +95,7 @@ fn lse_bits(m: f32, l: f32) -> u32 {
 `;
 
 /** Scores are counted in units of log2, so that exp2 needs no factor, unless there is a tensor bias. */
-function units(bias: BiasKind): string {
+export function declareUnits(bias: BiasKind): string {
   const inLog2 = bias === "none";
   return `const TO_LOG2 = ${inLog2 ? "1.0" : Math.LOG2E};
 const TO_NATURAL = ${inLog2 ? Math.LN2 : "1.0"};
@@ -256,7 +185,7 @@ function buildKernel(
     ...Object.entries(all).map(([name, value]) => `const ${name} = ${value}u;\n`),
     `const HAS_BIAS = ${config.bias !== "none"};\nconst HAS_ALIBI = ${config.alibi};\n`,
     `const HAS_DROPOUT = ${config.dropout};\n`,
-    units(config.bias),
+    declareUnits(config.bias),
     HIDDEN,
     declareDecoder(storage, ""),
     declareDecoder(output, "_out"),

@@ -9,7 +9,7 @@ export function declareDecoder(dtype: FloatDType, suffix: string): string {
 
 /**
  * `load_<name>(position, part)`: the part-th vec4 of the row that starts at a position. Halves need
- * `decode_half`.
+ * `decode_half`, with a suffix if it is given.
  */
 export function declareRows(
   name: string,
@@ -17,6 +17,7 @@ export function declareRows(
   dim: number,
   vecs: number,
   aligned: boolean,
+  suffix = "",
 ): (binding: number) => string {
   const isHalf = dtype !== "f32";
   const declare = (element: string, load: string) => (binding: number) => /* wgsl */ `
@@ -32,7 +33,7 @@ fn load_${name}(position: u32, part: u32) -> vec4f {${load}}
       "vec2u",
       `${guard}
   let w = ${name}[position / 4u + part].xxyy;
-  return decode_half((w >> vec4u(0u, 16u, 0u, 16u)) & vec4u(0xffffu));
+  return decode_half${suffix}((w >> vec4u(0u, 16u, 0u, 16u)) & vec4u(0xffffu));
 `,
     );
   }
@@ -58,7 +59,7 @@ fn load_${name}(position: u32, part: u32) -> vec4f {${load}}
     let at = position + d * params.${name}_step;
     if (d < ${dim}u) { bits[e] = (${name}[at / 2u] >> (16u * (at % 2u))) & 0xffffu; }
   }
-  return decode_half(bits);
+  return decode_half${suffix}(bits);
 `,
   );
 }
@@ -69,25 +70,26 @@ export function canStore(dtype: FloatDType, dim: number): boolean {
 }
 
 /**
- * `store_out(position, part, vec)`: the part-th vec4 of the dense output row that starts at a position.
+ * `store_<name>(position, part, vec)`: the part-th vec4 of the dense output row that starts at a position.
  * Halves need `encode_half_out`.
  */
 export function declareOut(
   dtype: FloatDType,
   dim: number,
   vecs: number,
+  name = "out",
 ): (binding: number) => string {
   const declare = (element: string, store: string) => (binding: number) => /* wgsl */ `
-@group(0) @binding(${binding}) var<storage, read_write> out: array<${element}>;
-fn store_out(position: u32, part: u32, vec: vec4f) {${store}}
+@group(0) @binding(${binding}) var<storage, read_write> ${name}: array<${element}>;
+fn store_${name}(position: u32, part: u32, vec: vec4f) {${store}}
 `;
   const guard = vecs * 4 > dim ? `\n  if (part >= ${Math.ceil(dim / 4)}u) { return; }` : "";
   const words =
     "let bits = encode_half_out(vec);\n  let words = bits.xz | (bits.yw << vec2u(16u));";
   if (dim % 4 === 0) {
     return dtype === "f32"
-      ? declare("vec4f", `${guard}\n  out[position / 4u + part] = vec;\n`)
-      : declare("vec2u", `${guard}\n  ${words}\n  out[position / 4u + part] = words;\n`);
+      ? declare("vec4f", `${guard}\n  ${name}[position / 4u + part] = vec;\n`)
+      : declare("vec2u", `${guard}\n  ${words}\n  ${name}[position / 4u + part] = words;\n`);
   }
   if (dtype !== "f32") {
     return declare(
@@ -95,8 +97,8 @@ fn store_out(position: u32, part: u32, vec: vec4f) {${store}}
       `${guard}
   ${words}
   let at = position / 2u + 2u * part;
-  out[at] = words.x;
-  if (2u * part + 1u < ${dim / 2}u) { out[at + 1u] = words.y; }
+  ${name}[at] = words.x;
+  if (2u * part + 1u < ${dim / 2}u) { ${name}[at + 1u] = words.y; }
 `,
     );
   }
@@ -105,7 +107,7 @@ fn store_out(position: u32, part: u32, vec: vec4f) {${store}}
     `
   for (var e = 0u; e < 4u; e++) {
     let d = 4u * part + e;
-    if (d < ${dim}u) { out[position + d] = vec[e]; }
+    if (d < ${dim}u) { ${name}[position + d] = vec[e]; }
   }
 `,
   );

@@ -66,11 +66,30 @@ export function declareBias(kind: BiasKind): ((binding: number) => string) | und
   return (binding) => /* wgsl */ `
 @group(0) @binding(${binding}) var<storage, read> bias: array<u32>;
 ${ORIGIN}${LOAD[kind]}
-fn add_bias(scores: vec4f, row_origin: u32, tile: Tile, key: u32, lane: u32) -> vec4f {
+${
+    fourBiases(
+      "fn add_bias(scores: vec4f, row_origin: u32, tile: Tile, key: u32, lane: u32) -> vec4f",
+      "row_origin + key_row(tile, key + own) * params.bias_key",
+    )
+  }`;
+}
+
+/**
+ * `add_bias_of_rows(scores, ...)`: the same for scores of four query rows with one key, of which the first
+ * one's bias stands at a position.
+ */
+export const ADD_BIAS_OF_ROWS = fourBiases(
+  "fn add_bias_of_rows(scores: vec4f, first: u32, lane: u32) -> vec4f",
+  "first + own * params.bias_row",
+);
+
+function fourBiases(signature: string, position: string): string {
+  return /* wgsl */ `
+${signature} {
   var all = vec4f();
   /* unroll */ for (var turn = 0u; turn < BIAS_TURNS; turn++) {
     let own = turn * LANES + lane;
-    let loaded = load_bias(row_origin + key_row(tile, key + own) * params.bias_key);
+    let loaded = load_bias(${position});
     all += select(vec4f(), vec4f(loaded), vec4u(0u, 1u, 2u, 3u) == vec4u(own));
   }
   all = sum_over_lanes(all);
@@ -85,6 +104,11 @@ fn bias_origin(batch: u32, group: u32, head: u32) -> u32 { return 0u; }
 fn add_bias(scores: vec4f, row_origin: u32, tile: Tile, key: u32, lane: u32) -> vec4f { return scores; }
 `;
 
+/** What stands for {@linkcode ADD_BIAS_OF_ROWS} where there is no bias. */
+export const NO_BIAS_OF_ROWS = /* wgsl */ `
+fn add_bias_of_rows(scores: vec4f, first: u32, lane: u32) -> vec4f { return scores; }
+`;
+
 /**
  * `alibi_slope(batch, group, head)` and `add_alibi(scores, slope, ...)`, after Press et al., "Train short,
  * test long" (2022, https://arxiv.org/abs/2108.12409): scores fall with the distance of the key from the
@@ -97,13 +121,17 @@ fn alibi_slope(batch: u32, group: u32, head: u32) -> f32 {
   return SCORE_UNIT * alibi[params.alibi_offset + batch * params.alibi_batch +
     group * params.alibi_group + head * params.alibi_head];
 }
+${ADD_ALIBI}`;
+}
+
+/** The second function of {@linkcode declareAlibi} alone. */
+export const ADD_ALIBI = /* wgsl */ `
 fn add_alibi(scores: vec4f, slope: f32, tile: Tile, row: u32, key: u32) -> vec4f {
   let own = i32(row) + i32(tile.keys) - i32(tile.queries);
   let distances = abs(vec4i(own - i32(key)) - vec4i(0, 1, 2, 3));
   return scores - slope * vec4f(distances);
 }
 `;
-}
 
 /** What stands for {@linkcode declareAlibi} where there is none. */
 export const NO_ALIBI = /* wgsl */ `

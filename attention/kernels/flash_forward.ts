@@ -25,6 +25,13 @@ import {
   type TiledDims,
   type Tiles,
 } from "./_kernel.ts";
+import {
+  ADD_AND_MASK,
+  DRAW_DROPPED,
+  dropTurns,
+  STAGE_KEYS_AND_VALUES,
+  stagingConstants,
+} from "./_steps.ts";
 
 const BODY = /* wgsl */ `
 // Tiles lie as [key][part][lane]: constant indices but for the lane.
@@ -85,33 +92,8 @@ fn main(
   let from_key = first_key + split * part_tiles * TILE;
   let to_key = min(end_key, from_key + part_tiles * TILE);
   for (var tile_key = from_key; tile_key < to_key; tile_key += TILE) {
-    // Stage keys and values; what lies outside is zero and hidden.
-    /* unroll */ for (var turn = 0u; turn < KEY_TURNS; turn++) {
-      let i = turn * THREADS + thread;
-      let key = tile_key + i / (K_PARTS * LANES);
-      let part = i % (K_PARTS * LANES);
-      if (KEY_REST == 0u || i < TILE * K_PARTS * LANES) {
-        var staged = vec4f();
-        if (key >= begin_key && key < end_key) {
-          staged = load_key(key_origin + key_row(tile, key) * params.key_row, part);
-        }
-        key_tile[i / (K_PARTS * LANES)][part / LANES][part % LANES] = staged;
-      }
-    }
-    /* unroll */ for (var turn = 0u; turn < VALUE_TURNS; turn++) {
-      let i = turn * THREADS + thread;
-      let key = tile_key + i / (V_PARTS * LANES);
-      let part = i % (V_PARTS * LANES);
-      if (VALUE_REST == 0u || i < TILE * V_PARTS * LANES) {
-        var staged = vec4f();
-        if (key >= begin_key && key < end_key) {
-          staged = load_value(value_origin + key_row(tile, key) * params.value_row, part);
-        }
-        value_tile[i / (V_PARTS * LANES)][part / LANES][part % LANES] = staged;
-      }
-    }
-    workgroupBarrier();
-
+    // Stage keys and values.
+    ${STAGE_KEYS_AND_VALUES}
     // Scores: partial dot products, then their sums over the lanes.
     var s = array<array<vec4f, TILE_VECS>, ROWS>();
     /* unroll */ for (var c = 0u; c < TILE; c++) {
@@ -126,36 +108,8 @@ fn main(
       /* unroll */ for (var v = 0u; v < TILE_VECS; v++) { s[r][v] = sum_over_lanes(s[r][v]); }
     }
 
-    // What is added to them.
-    if (HAS_ALIBI) {
-      /* unroll */ for (var r = 0u; r < ROWS; r++) {
-        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          s[r][v] = add_alibi(s[r][v], slope, tile, first_row + r, tile_key + 4u * v);
-        }
-      }
-    }
-    if (HAS_BIAS) {
-      /* unroll */ for (var r = 0u; r < ROWS; r++) {
-        let row_origin = bias_start + min(first_row + r, tile.queries - 1u) * params.bias_row;
-        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          s[r][v] = add_bias(s[r][v], row_origin, tile, tile_key + 4u * v, lane);
-        }
-      }
-    }
-
-    // Mask, unless every row sees the whole tile.
-    var is_whole = true;
-    /* unroll */ for (var r = 0u; r < ROWS; r++) {
-      is_whole = is_whole && range[r].x <= tile_key && tile_key + TILE <= range[r].y;
-    }
-    if (!is_whole) {
-      /* unroll */ for (var r = 0u; r < ROWS; r++) {
-        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          s[r][v] = mask_scores(s[r][v], tile_key + 4u * v, range[r]);
-        }
-      }
-    }
-
+    // What is added to them; mask.
+    ${ADD_AND_MASK}
     // Softmax so far: scores become weights relative to the new maximum.
     /* unroll */ for (var r = 0u; r < ROWS; r++) {
       var top = s[r][0];
@@ -174,17 +128,9 @@ fn main(
       /* unroll */ for (var n = 0u; n < V_PARTS; n++) { o[r][n] *= rescale; }
     }
 
-    // Dropout, of weights and not of their sum. A lane draws its share; an OR over the lanes hands all round.
+    // Dropout, of weights and not of their sum.
+    ${DRAW_DROPPED}
     if (HAS_DROPOUT) {
-      var bits = 0u;
-      /* unroll */ for (var turn = 0u; turn < DROP_TURNS; turn++) {
-        let own = turn * LANES + lane;
-        if (own < ROWS * TILE_VECS) {
-          let row = first_row + own / TILE_VECS;
-          bits |= dropped(tile.block, head_index, row, tile_key + 4u * (own % TILE_VECS)) << (4u * own);
-        }
-      }
-      bits = or_over_lanes(bits);
       /* unroll */ for (var r = 0u; r < ROWS; r++) {
         /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
           s[r][v] = keep_weights(s[r][v], bits >> (4u * (r * TILE_VECS + v)));
@@ -244,17 +190,10 @@ export function flashForwardBlockRows({ threads, lanes, rows }: Tiles): number {
 
 /** The kernel; see {@linkcode attentionKernel} for its bindings. */
 export function flashForwardKernel(config: AttentionKernelConfig): Kernel {
-  const { lanes, rows, threads, tile } = config;
-  const { kParts, vParts } = partsPerLane(config);
   const constants = {
     BLOCK_ROWS: flashForwardBlockRows(config),
-    KEY_TURNS: Math.ceil(tile * kParts * lanes / threads),
-    VALUE_TURNS: Math.ceil(tile * vParts * lanes / threads),
-    // Threads of the last turn that have nothing to stage; 0 where every thread has.
-    KEY_REST: tile * kParts * lanes % threads,
-    VALUE_REST: tile * vParts * lanes % threads,
-    // Four bits for each four weights of a row: chooseTiles() keeps them within one word.
-    DROP_TURNS: Math.ceil(rows * tile / 4 / lanes),
+    ...stagingConstants({ ...config, ...partsPerLane(config) }),
+    DROP_TURNS: dropTurns(config),
   };
   return attentionKernel("flash_forward", config, constants, BODY);
 }

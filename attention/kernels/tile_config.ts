@@ -27,6 +27,43 @@ export function chooseTiles(headDim: number, valueDim: number, subgroupSize: num
 }
 
 /**
+ * The choice for the backward kernels, query-major and key-major, whose threads hold three and four times as
+ * much of a row as it has elements a lane: more lanes, fewer rows. Dropout wants at most four rows in
+ * key-major kernels.
+ */
+export function chooseBackwardTiles(
+  headDim: number,
+  valueDim: number,
+  subgroupSize: number,
+): Readonly<Record<"query" | "key", Tiles>> {
+  const dim = Math.max(headDim, valueDim);
+  const both = (tiles: Tiles) => ({ query: tiles, key: tiles });
+  if (subgroupSize < 4) return both({ lanes: 1, rows: 1, threads: 64, tile: 4 });
+  if (subgroupSize < 16) {
+    const lanes = Math.min(8, subgroupSize);
+    const vecs = Math.max(1, dim / 4 / lanes);
+    return both({ lanes, rows: vecs <= 2 ? 4 : vecs <= 4 ? 2 : 1, threads: 64, tile: 4 });
+  }
+  if (dim <= 64) {
+    return {
+      query: { lanes: 2, rows: 2, threads: 128, tile: 8 },
+      key: { lanes: 2, rows: 1, threads: 64, tile: 8 },
+    };
+  }
+  if (dim <= 128) {
+    return {
+      query: { lanes: 4, rows: 2, threads: 128, tile: 8 },
+      key: { lanes: 8, rows: 2, threads: 128, tile: 8 },
+    };
+  }
+  const rows = dim <= 256 ? 2 : 1;
+  return {
+    query: { lanes: dim <= 256 ? 8 : 16, rows, threads: 128, tile: 4 },
+    key: { lanes: 16, rows, threads: 128, tile: 4 },
+  };
+}
+
+/**
  * The choice for {@linkcode splitForwardKernel}: as many lanes as a row of keys has vec4s, up to 16, so that
  * neighbouring threads read neighbouring memory; up to four rows at once, more do not fit the registers.
  *

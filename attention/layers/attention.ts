@@ -5,9 +5,10 @@ import { SeedSequence } from "../../gpu/random/seeds.ts";
 import { formatShape } from "../../gpu/shape.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import type { AttentionBias } from "../masks/mod.ts";
-import { memoryEfficientAttention } from "../memory_efficient_attention.ts";
-import { type AttentionForwardOp, MathForwardOp } from "../ops/mod.ts";
+import { type AttentionOps, memoryEfficientAttention } from "../memory_efficient_attention.ts";
+import { MathBackwardOp, MathForwardOp } from "../ops/mod.ts";
 import { assertProbability, Dropout } from "./dropout.ts";
+import { LayerNorm } from "./layer_norm.ts";
 import { Linear } from "./linear.ts";
 import { assertLastAxis, assertSize, Module } from "./module.ts";
 
@@ -17,7 +18,11 @@ export interface AttentionLayerOptions {
   numHeads?: number;
   /** Whether the projection to q, k and v has a bias. Default `false`. */
   qkvBias?: boolean;
-  /** Whether the projection of the result has one. Default `true`. */
+  /** Whether q and k are normalised over the head dim, with weights of their own. Default `false`. */
+  qkNorm?: boolean;
+  /** Added to the variance in these norms. Default 1e-6, as in timm. */
+  normEpsilon?: number;
+  /** Whether the projection of the result has a bias. Default `true`. */
   projBias?: boolean;
   /** Probability of dropping an attention weight in training. Default 0. */
   attnDrop?: number;
@@ -34,7 +39,8 @@ export interface AttentionLayerOptions {
 /**
  * Self-attention with its projections, as in a vision transformer (Dosovitskiy et al., 2020) and with the
  * weights of timm's and DINOv2's class of this name: `qkv.weight [3C, C]`, whose rows are all of q, then k,
- * then v, each by head and head dim; `proj.weight [C, C]`, `proj.bias [C]`.
+ * then v, each by head and head dim; `proj.weight [C, C]`, `proj.bias [C]`; with `qkNorm` timm's
+ * `q_norm.weight [K]`, `q_norm.bias`, `k_norm.weight`, `k_norm.bias` too.
  *
  * q, k and v are views of one projection, `[B, N, H, K]` each: the sequence before the heads, and unscaled,
  * because attention does the scaling.
@@ -52,6 +58,10 @@ export interface AttentionLayerOptions {
 export class Attention extends Module {
   /** C to 3C. */
   readonly qkv: Linear;
+  /** Norm of q over the head dim, if there is one. */
+  readonly qNorm: LayerNorm | undefined;
+  /** Norm of k over the head dim, if there is one. */
+  readonly kNorm: LayerNorm | undefined;
   /** C to C. */
   readonly proj: Linear;
   /** Dropout of the result. */
@@ -60,7 +70,7 @@ export class Attention extends Module {
   readonly attnDrop: number;
   /** H. */
   readonly numHeads: number;
-  readonly #op: AttentionForwardOp | undefined;
+  readonly #op: AttentionOps | undefined;
   readonly #seeds: SeedSequence;
 
   /** Makes the layer for inputs `[B, N, dim]`, with random weights. */
@@ -69,6 +79,8 @@ export class Attention extends Module {
     const {
       numHeads = 8,
       qkvBias = false,
+      qkNorm = false,
+      normEpsilon: epsilon = 1e-6,
       projBias = true,
       attnDrop = 0,
       projDrop = 0,
@@ -88,14 +100,18 @@ export class Attention extends Module {
           'expected "memory-efficient" or "math"',
       );
     }
-    assertProbability("Attention", "attnDrop", attnDrop);
+    for (const [name, p] of Object.entries({ attnDrop, projDrop })) {
+      assertProbability("Attention", name, p);
+    }
     this.numHeads = numHeads;
     this.attnDrop = attnDrop;
     this.#seeds = new SeedSequence(seed);
     this.qkv = new Linear(device, dim, 3 * dim, { bias: qkvBias, seed: this.#seeds.next() });
+    this.qNorm = qkNorm ? new LayerNorm(device, dim / numHeads, { epsilon }) : undefined;
+    this.kNorm = qkNorm ? new LayerNorm(device, dim / numHeads, { epsilon }) : undefined;
     this.proj = new Linear(device, dim, dim, { bias: projBias, seed: this.#seeds.next() });
     this.projDrop = new Dropout(projDrop, { seed: this.#seeds.next() });
-    this.#op = attention === "math" ? MathForwardOp : undefined;
+    this.#op = attention === "math" ? [MathForwardOp, MathBackwardOp] : undefined;
   }
 
   /**
@@ -121,7 +137,8 @@ export class Attention extends Module {
     return tidy(() => {
       const heads = [B, N, 3, this.numHeads, dim / this.numHeads];
       const [q, k, v] = this.qkv.forward(x).reshape(heads).unbind(2) as [Tensor, Tensor, Tensor];
-      const out = memoryEfficientAttention(q, k, v, {
+      const normed = [this.qNorm?.forward(q) ?? q, this.kNorm?.forward(k) ?? k] as const;
+      const out = memoryEfficientAttention(...normed, v, {
         attnBias,
         p,
         seed: p > 0 ? this.#seeds.next() : undefined,
@@ -133,6 +150,11 @@ export class Attention extends Module {
 
   /** The layers within. */
   protected override children(): Record<string, Module> {
-    return { qkv: this.qkv, proj: this.proj, projDrop: this.projDrop };
+    return {
+      qkv: this.qkv,
+      ...(this.qNorm && this.kNorm ? { q_norm: this.qNorm, k_norm: this.kNorm } : {}),
+      proj: this.proj,
+      proj_drop: this.projDrop,
+    };
   }
 }

@@ -1,7 +1,7 @@
 /** Layer normalisation as a layer. */
 import type { Device } from "../../gpu/device.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
-import { assertLastAxis, assertSize, Module } from "./module.ts";
+import { assertLastAxis, assertSize, Module, parameter } from "./module.ts";
 
 /**
  * Normalises the last axis, after `torch.nn.LayerNorm`: weight `[C]` at first 1, bias `[C]` at first 0
@@ -19,8 +19,8 @@ export class LayerNorm extends Module {
   constructor(device: Device, dim: number, { epsilon = 1e-5 }: { epsilon?: number } = {}) {
     super();
     assertSize("LayerNorm", "dim", dim);
-    this.weight = device.ones([dim]);
-    this.bias = device.zeros([dim]);
+    this.weight = parameter(() => device.ones([dim]));
+    this.bias = parameter(() => device.zeros([dim]));
     this.epsilon = epsilon;
   }
 

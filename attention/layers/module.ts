@@ -1,28 +1,72 @@
-/** What layers have in common: named weights, and a mode. */
+/** What layers have in common: named parameters, and a mode. */
+import { noGrad } from "../../gpu/autograd/mode.ts";
+import { type DType, isFloat } from "../../gpu/dtype.ts";
+import { tidyApart } from "../../gpu/lifetime.ts";
+import { formatShape } from "../../gpu/shape.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
-import { formatShape, sameShape } from "../../gpu/shape.ts";
+import { assertLoadable, copyState, type LoadResult, type StateDict } from "./state_dict.ts";
 
-/** Weights by name, as PyTorch names them: `qkv.weight`, `proj.bias`. */
-export type StateDict = Record<string, Tensor>;
-
-/** Base class of layers, after `torch.nn.Module`. */
+/**
+ * Base class of layers, after `torch.nn.Module`. A layer of one's own overrides `forward` as it likes,
+ * `weights` and `setWeight` if it has parameters itself, and `children` if it has layers within.
+ *
+ * Parameters belong to their layer and to no `tidy` scope: `dispose()` lets go of them, or the garbage
+ * collector.
+ *
+ * @example A layer with a parameter and a layer of its own
+ * ```ts
+ * import { type Device, Linear, Module, parameter, requestDevice, type Tensor } from "@denoformers/attention";
+ *
+ * class Head extends Module {
+ *   readonly fc: Linear;
+ *   gain: Tensor;
+ *
+ *   constructor(device: Device) {
+ *     super();
+ *     this.fc = new Linear(device, 8, 3);
+ *     this.gain = parameter(() => device.ones([3]));
+ *   }
+ *
+ *   forward(x: Tensor): Tensor {
+ *     return this.fc.forward(x).mul(this.gain);
+ *   }
+ *
+ *   protected override weights() {
+ *     return { gain: this.gain };
+ *   }
+ *
+ *   protected override setWeight(_name: string, tensor: Tensor) {
+ *     this.gain = tensor;
+ *   }
+ *
+ *   protected override children() {
+ *     return { fc: this.fc };
+ *   }
+ * }
+ *
+ * using device = await requestDevice();
+ * console.log(Object.keys(new Head(device).stateDict())); // ["gain", "fc.weight", "fc.bias"]
+ * ```
+ */
 export abstract class Module {
   /** Whether layers that differ in training, such as dropout, act as there. `true` at first. */
   training = true;
 
-  /** Layers within this one, by name. */
+  /** Layers within this one, by name; those of a list by their number too, as in `blocks.0`. */
   protected children(): Record<string, Module> {
     return {};
   }
 
-  /** Weights of this layer itself, by name. */
+  /** Parameters of this layer itself, by name. */
   protected weights(): Record<string, Tensor> {
     return {};
   }
 
-  /** Replaces one of this layer's own weights. */
+  /** Replaces one of this layer's own parameters by a tensor of another dtype, for {@linkcode to}. */
   protected setWeight(name: string, _tensor: Tensor): void {
-    throw new Error(`Cannot set weight ${name}: ${this.constructor.name} has none`);
+    throw new Error(
+      `Cannot set weight ${name}: ${this.constructor.name} does not override setWeight()`,
+    );
   }
 
   /** Switches this layer and those within to training or, with `false`, to evaluation. */
@@ -37,12 +81,62 @@ export abstract class Module {
     return this.train(false);
   }
 
-  /** All weights. */
+  /** All parameters, each once, also if it goes by several names. */
   parameters(): Tensor[] {
-    return Object.values(this.stateDict());
+    return [...new Set(Object.values(this.stateDict()))];
   }
 
-  /** All weights by their path, as in `proj.weight`. The tensors are the layer's own, not copies. */
+  /** All parameters with their path, each once, by the first. */
+  namedParameters(): [name: string, parameter: Tensor][] {
+    const named = new Map<Tensor, string>();
+    for (const [path, tensor] of Object.entries(this.stateDict())) {
+      if (!named.has(tensor)) named.set(tensor, path);
+    }
+    return [...named].map(([tensor, path]) => [path, tensor]);
+  }
+
+  /** Disposes the gradients of all parameters; the next backward pass begins new sums. */
+  zeroGrad(): void {
+    for (const tensor of this.parameters()) tensor.zeroGrad();
+  }
+
+  /** Makes gradients flow to all parameters or, with `false`, freezes them. */
+  setRequiresGrad(value = true): this {
+    for (const tensor of this.parameters()) tensor.requiresGrad = value;
+    return this;
+  }
+
+  /**
+   * Converts all parameters to another float type. They become new tensors, so an optimiser is made behind;
+   * gradients are dropped.
+   *
+   * @param dtype f32, f16 or bf16.
+   * @throws {TypeError} For any other.
+   */
+  to(dtype: DType): this {
+    if (!isFloat(dtype)) {
+      throw new TypeError(
+        `Cannot convert ${this.constructor.name}: dtype is ${dtype}, expected f32, f16 or bf16`,
+      );
+    }
+    const old = this.parameters().filter((tensor) => tensor.dtype !== dtype);
+    const made = noGrad(() => tidyApart(() => old.map((tensor) => tensor.to(dtype))));
+    for (const [i, tensor] of made.entries()) tensor.requiresGrad = old[i]!.requiresGrad;
+    this.replaceWeights(new Map(old.map((tensor, i) => [tensor, made[i]!])));
+    for (const tensor of old) tensor.dispose();
+    return this;
+  }
+
+  /** Replaces parameters of this layer and of those within. */
+  protected replaceWeights(replacements: ReadonlyMap<Tensor, Tensor>): void {
+    for (const [name, old] of Object.entries(this.weights())) {
+      const tensor = replacements.get(old);
+      if (tensor) this.setWeight(name, tensor);
+    }
+    for (const child of Object.values(this.children())) child.replaceWeights(replacements);
+  }
+
+  /** All parameters by their path, as in `proj.weight`. The tensors are the layer's own, not copies. */
   stateDict(): StateDict {
     const state: StateDict = { ...this.weights() };
     for (const [name, child] of Object.entries(this.children())) {
@@ -54,56 +148,50 @@ export abstract class Module {
   }
 
   /**
-   * Replaces all weights by copies of those given.
+   * Copies values into the parameters, which stay the tensors that they are, of their own dtypes.
    *
-   * @param state Weights by path; exactly those of {@linkcode stateDict}, with the same shapes.
-   * @throws {RangeError} Naming all missing, unexpected and mis-shaped weights; nothing is replaced then.
+   * @param state Values by path, of the shapes of {@linkcode stateDict} and of any dtype.
+   * @param options `strict`: whether missing and unexpected paths are errors. Default `true`.
+   * @returns The paths that were missing, and those that were not expected.
+   * @throws {RangeError} Naming all missing, unexpected and mis-shaped values; nothing is loaded then. If
+   * not strict, for mis-shaped ones alone.
    */
-  loadStateDict(state: Readonly<StateDict>): void {
+  loadStateDict(
+    state: Readonly<StateDict>,
+    { strict = true }: { strict?: boolean } = {},
+  ): LoadResult {
     const own = this.stateDict();
-    const problems = [
-      ...Object.keys(own).filter((path) => !Object.hasOwn(state, path)).map((path) =>
-        `missing ${path} ${formatShape(own[path]!.shape)}`
-      ),
-      ...Object.keys(state).filter((path) => !Object.hasOwn(own, path)).map((path) =>
-        `unexpected ${path} ${formatShape(state[path]!.shape)}`
-      ),
-      ...Object.keys(own).filter((path) =>
-        Object.hasOwn(state, path) && !sameShape(own[path]!.shape, state[path]!.shape)
-      ).map((path) =>
-        `${path} has shape ${formatShape(state[path]!.shape)}, expected ${
-          formatShape(own[path]!.shape)
-        }`
-      ),
-    ];
-    if (problems.length > 0) {
-      throw new RangeError(
-        `Cannot load weights into ${this.constructor.name}:\n  ${problems.join("\n  ")}`,
-      );
-    }
-    this.replaceWeights(state, "");
+    const result = assertLoadable(this.constructor.name, own, state, strict);
+    copyState(own, state);
+    return result;
   }
 
-  /** Copies the weights under a path into this layer and those within. */
-  protected replaceWeights(state: Readonly<StateDict>, path: string): void {
-    for (const [name, old] of Object.entries(this.weights())) {
-      this.setWeight(name, state[path + name]!.clone());
-      old.dispose();
-    }
-    for (const [name, child] of Object.entries(this.children())) {
-      child.replaceWeights(state, `${path}${name}.`);
-    }
-  }
-
-  /** Disposes all weights. */
+  /** Disposes all parameters. */
   dispose(): void {
-    for (const weight of this.parameters()) weight.dispose();
+    for (const tensor of this.parameters()) tensor.dispose();
   }
 
   /** Disposes at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/**
+ * A parameter, as layers have them: a tensor to which gradients flow, and which no `tidy` around disposes.
+ *
+ * @param make Computes the initial values; all tensors that it makes besides are disposed.
+ * @returns What `make` returned.
+ */
+export function parameter(make: () => Tensor): Tensor {
+  return parameters(() => [make()])[0]!;
+}
+
+/** As {@linkcode parameter}, for several that are made together. */
+export function parameters<T extends Record<string, Tensor> | Tensor[]>(make: () => T): T {
+  const made = noGrad(() => tidyApart(make));
+  for (const tensor of Object.values(made)) tensor.requiresGrad = true;
+  return made;
 }
 
 /** Throws unless a layer's size is a whole number >= 1. */

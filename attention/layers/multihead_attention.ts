@@ -4,10 +4,11 @@ import { tidy } from "../../gpu/lifetime.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
 import { formatShape, sameShape } from "../../gpu/shape.ts";
 import { cat } from "../../gpu/tensor/join.ts";
+import { linear } from "../../gpu/tensor/linear_algebra.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { assertProbability } from "./dropout.ts";
-import { affine, Linear } from "./linear.ts";
-import { assertSize, Module } from "./module.ts";
+import { Linear } from "./linear.ts";
+import { assertSize, Module, parameter } from "./module.ts";
 import { attend, attendWithWeights, type Heads, withExtraColumns } from "./multihead_heads.ts";
 import { initialWeights } from "./multihead_weights.ts";
 
@@ -139,11 +140,9 @@ export class MultiheadAttention extends Module {
       biasKv: options.addBiasKv ?? false,
       seeds: this.#seeds,
     });
-    this.outProj = new Linear(device, embedDim, embedDim, {
-      bias: false,
-      seed: this.#seeds.next(),
-    });
-    if (bias) this.outProj.bias = device.zeros([embedDim]);
+    const seed = this.#seeds.next();
+    this.outProj = new Linear(device, embedDim, embedDim, { bias: false, seed });
+    if (bias) this.outProj.bias = parameter(() => device.zeros([embedDim]));
   }
 
   /**
@@ -217,10 +216,10 @@ export class MultiheadAttention extends Module {
       k_proj_weight: wk,
       v_proj_weight: wv,
     } = this.#weights;
-    if (packed && query === key && key === value) return affine(query, packed, bias).chunk(3, -1);
+    if (packed && query === key && key === value) return linear(query, packed, bias).chunk(3, -1);
     const weights = packed?.chunk(3) ?? [wq!, wk!, wv!];
     const biases = bias?.chunk(3);
-    return [query, key, value].map((x, i) => affine(x, weights[i]!, biases?.[i]));
+    return [query, key, value].map((x, i) => linear(x, weights[i]!, biases?.[i]));
   }
 
   /** `[N, L, H, D]`, of whatever layout the inputs have. */

@@ -4,7 +4,7 @@
  * what attention functions take; a float is added, as everywhere.
  */
 import { runtimeOf } from "../../gpu/device.ts";
-import { matmul } from "../../gpu/ops/matmul.ts";
+import { tidy } from "../../gpu/lifetime.ts";
 import { seedKey } from "../../gpu/random/philox.ts";
 import { arrayOf } from "../../gpu/tensor/base.ts";
 import { cat } from "../../gpu/tensor/join.ts";
@@ -52,12 +52,18 @@ export function attend({ q, k, v, masks, isCausal, extra, p, seed }: Heads): Ten
 }
 
 /**
- * The output, `[N, L, H, D]`, and the weights after dropout, `[N, H, L, S]`, the extra keys last: by the
- * formula, in O(N H L S) memory, up to three times the weights'.
+ * The output, `[N, L, H, D]`, and the weights after dropout, `[N, H, L, S]`, the extra keys last: these by
+ * the formula, in O(N H L S) memory, up to three times the weights'.
  */
-export function attendWithWeights(
-  { q, k, v, masks, isCausal, extra, p, seed }: Heads,
-): { out: Tensor; weights: Tensor } {
+export function attendWithWeights(heads: Heads): { out: Tensor; weights: Tensor } {
+  const { extra } = heads;
+  const out = attend(heads);
+  const weights = tidy(() => weightsOf(heads));
+  if (extra === 0) return { out, weights };
+  return { out, weights: cat([weights.slice(-1, extra), weights.slice(-1, 0, extra)], -1) };
+}
+
+function weightsOf({ q, k, masks, isCausal, extra, p, seed }: Heads): Tensor {
   const [L, D] = [q.shape[1]!, q.shape[3]!];
   let scores = q.permute([0, 2, 1, 3]).mul(D ** -0.5).matmul(k.permute([0, 2, 3, 1]));
   const replace = (next: Tensor) => {
@@ -68,29 +74,22 @@ export function attendWithWeights(
   if (isCausal) replace(scores.maskedFill(causallyBlocked(k, L, extra), -Infinity));
   replace(scores.softmax(-1));
   if (p > 0) replace(dropped(scores, p, seed!));
-  // A weight of zero hides even NaN.
-  const runtime = runtimeOf(q.device);
-  const value = arrayOf(v.permute([0, 2, 1, 3]));
-  const product = matmul(runtime, arrayOf(scores), value, { zeroHides: true });
-  const out = tensorFrom(q.device, runtime, product).permute([0, 2, 1, 3]);
-  const weights = extra === 0
-    ? scores
-    : cat([scores.slice(-1, extra), scores.slice(-1, 0, extra)], -1);
-  return { out, weights };
+  return scores;
 }
 
 /** `[N, H, L, S]` weights after dropout, of which those are dropped that {@linkcode attend} would drop. */
 function dropped(weights: Tensor, p: number, seed: number): Tensor {
-  const { device } = weights;
-  const [, , L, S] = weights.shape as [number, number, number, number];
+  const { device, dtype, shape } = weights;
+  const [, , L, S] = shape as [number, number, number, number];
   const rows = device.tensor(Int32Array.from({ length: 2 * L }, (_, at) => at % 2 * (at >> 1)));
-  const kept = dropWeights(runtimeOf(device), arrayOf(weights.unsqueeze(1)), {
+  const ones = device.ones(shape).unsqueeze(1);
+  const factors = dropWeights(runtimeOf(device), arrayOf(ones), {
     dropout: { p, key: seedKey(seed) },
     keys: arrayOf(device.arange(0, S, 1, { dtype: "i32" }).unsqueeze(0)),
     rows: arrayOf(rows), // All of block 0.
     isPacked: false,
   });
-  return tensorFrom(device, runtimeOf(device), kept).squeeze(1);
+  return weights.mul(tensorFrom(device, runtimeOf(device), factors).squeeze(1).to(dtype));
 }
 
 /** Causal attention from the top left over keys before which there are some that every query sees. */

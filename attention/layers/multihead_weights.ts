@@ -1,8 +1,8 @@
 /** The weights with which `MultiheadAttention` begins. */
 import type { Device } from "../../gpu/device.ts";
-import { tidy } from "../../gpu/lifetime.ts";
 import type { SeedSequence } from "../../gpu/random/seeds.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
+import { parameters } from "./module.ts";
 
 /** PyTorch's initial weights under its names, of all but the last projection. */
 export function initialWeights(
@@ -17,7 +17,7 @@ export function initialWeights(
   };
   /** Xavier's normal, whose two fans are embedDim here. */
   const row = () => device.randn([1, 1, embedDim], { seed: seeds.next() }).mul(embedDim ** -0.5);
-  return tidy(() => ({
+  return parameters(() => ({
     ...(kdim === embedDim && vdim === embedDim
       ? { in_proj_weight: uniform(3 * embedDim, embedDim) }
       : {

@@ -8,7 +8,7 @@ import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { visibleKeys, type Window } from "./window.ts";
 
 /** A run of queries, and the run of keys that they may look at. */
-export interface Block {
+export interface MaskBlock {
   /** Index of the first query along M. */
   readonly queryBegin: number;
   /** Lq. */
@@ -38,7 +38,7 @@ export abstract class AttentionBias {
   /** Which keys of its block a query sees. */
   abstract readonly window: Window;
   /** The blocks of packed sequences; `undefined` if each sequence of the batch is one. */
-  readonly blocks: readonly Block[] | undefined = undefined;
+  readonly blocks: readonly MaskBlock[] | undefined = undefined;
   /** Where keys are, if not in order. */
   readonly pages: Pages | undefined = undefined;
   /** A tensor that is added as well (or says "may attend" where it is bool), see {@linkcode addBias}. */
@@ -118,7 +118,7 @@ export class MaskWithTensorBias extends AttentionBias {
   /** The mask's. */
   override readonly window: Window;
   /** The mask's. */
-  override readonly blocks: readonly Block[] | undefined;
+  override readonly blocks: readonly MaskBlock[] | undefined;
   /** The mask's. */
   override readonly pages: Pages | undefined;
   /** The tensor. */

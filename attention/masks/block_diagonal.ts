@@ -5,7 +5,7 @@
  */
 import { tidy } from "../../gpu/lifetime.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
-import { AttentionBias, type Block } from "./bias.ts";
+import { AttentionBias, type MaskBlock } from "./bias.ts";
 import {
   begins,
   causalWindow,
@@ -61,7 +61,7 @@ export class BlockDiagonalMask extends AttentionBias implements PackedSequences 
   /** All keys of the block. */
   override readonly window: Window = EVERYTHING;
   /** The sequences. */
-  override readonly blocks: readonly Block[];
+  override readonly blocks: readonly MaskBlock[];
   /** Lq of each block. */
   readonly qSeqlen: readonly number[];
   /** Lk of each block. */

@@ -4,7 +4,7 @@
  * `kvSeqstarts[b]` to `kvSeqstarts[b] + Lk`. In the formulas `i` and `j` count within the sequence and
  * `d = Lk - Lq`.
  */
-import { AttentionBias, type Block } from "./bias.ts";
+import { AttentionBias, type MaskBlock } from "./bias.ts";
 import {
   begins,
   checkedCount,
@@ -33,7 +33,7 @@ export class BlockDiagonalGappyKeysMask extends AttentionBias implements GappySe
   /** All keys of the run. */
   override readonly window: Window = EVERYTHING;
   /** The sequences. */
-  override readonly blocks: readonly Block[];
+  override readonly blocks: readonly MaskBlock[];
   /** Lq of each sequence. */
   readonly qSeqlen: readonly number[];
   /** Where each sequence's keys begin, and last Mkv. */

@@ -4,7 +4,7 @@
  * @module
  */
 export { alibiSlopes } from "./alibi.ts";
-export { AttentionBias, type Block, MaskWithTensorBias, type Pages } from "./bias.ts";
+export { AttentionBias, type MaskBlock, MaskWithTensorBias, type Pages } from "./bias.ts";
 export {
   BlockDiagonalCausalFromBottomRightMask,
   BlockDiagonalCausalLocalAttentionFromBottomRightMask,

@@ -4,7 +4,7 @@
  * keys `b * kvPadding` to `b * kvPadding + Lk`; what lies behind them in the slot is never used. In the
  * formulas `i` and `j` count within the sequence and `d = Lk - Lq`.
  */
-import { AttentionBias, type Block } from "./bias.ts";
+import { AttentionBias, type MaskBlock } from "./bias.ts";
 import {
   begins,
   causalWindow,
@@ -32,7 +32,7 @@ export class BlockDiagonalPaddedKeysMask extends AttentionBias implements Padded
   /** All keys of the sequence. */
   override readonly window: Window = EVERYTHING;
   /** The sequences. */
-  override readonly blocks: readonly Block[];
+  override readonly blocks: readonly MaskBlock[];
   /** Lq of each sequence. */
   readonly qSeqlen: readonly number[];
   /** Keys of a slot. */

@@ -1,5 +1,5 @@
 /** Keys kept in pages: which of them a sequence's keys lie in. */
-import type { AttentionBias, Block, Pages } from "./bias.ts";
+import type { AttentionBias, MaskBlock, Pages } from "./bias.ts";
 import { begins, checkedCount, checkedLengths, checkedList, type Lengths } from "./checks.ts";
 
 /** How packed queries and paged keys lie along M. */
@@ -31,7 +31,7 @@ export type PagedMaskClass<Mask extends AttentionBias> = new (
 export function pagedBlocks(
   mask: string,
   { qSeqlen, kvSeqstarts, kvSeqlen, blockTables, pageSize }: PagedSequences,
-): { blocks: Block[]; pages: Pages } {
+): { blocks: MaskBlock[]; pages: Pages } {
   const size = checkedCount(mask, "pageSize", pageSize, 1);
   const queries = checkedLengths(mask, "qSeqlen", qSeqlen);
   const count = { value: queries.length, reason: "as many as qSeqlen" };
@@ -66,7 +66,7 @@ export function pagedBlocks(
 /** The part of a table that the block's keys need, with 0 for pages before the first of them. */
 function usedPages(
   mask: string,
-  { keyBegin, keys }: Block,
+  { keyBegin, keys }: MaskBlock,
   blockTables: readonly Lengths[],
   b: number,
   size: number,

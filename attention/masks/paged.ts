@@ -4,7 +4,7 @@
  * `blockTables[b][floor(t / pageSize)] * pageSize + t % pageSize`; sequences may share pages. In the
  * formulas `i` and `j` count within the sequence and `d = Lk - Lq`.
  */
-import { AttentionBias, type Block, type Pages } from "./bias.ts";
+import { AttentionBias, type MaskBlock, type Pages } from "./bias.ts";
 import { causalWindow, type Lengths, queryMismatch } from "./checks.ts";
 import { pagedBlocks, type PagedSequences, pageMismatch } from "./page_tables.ts";
 import { CAUSAL_FROM_BOTTOM_RIGHT, EVERYTHING, type Window } from "./window.ts";
@@ -12,7 +12,7 @@ import { CAUSAL_FROM_BOTTOM_RIGHT, EVERYTHING, type Window } from "./window.ts";
 /** What both families of this file share. */
 export abstract class PagedMask extends AttentionBias {
   /** The sequences. */
-  override readonly blocks: readonly Block[];
+  override readonly blocks: readonly MaskBlock[];
   /** Where their keys are. */
   override readonly pages: Pages;
 

@@ -57,6 +57,27 @@ export function visibleKeys(
   return [clamp(own - left), clamp(own + right + 1)];
 }
 
+/**
+ * The queries that see a key: the same rule turned round. Neither bound falls from one key to the next.
+ *
+ * @param window The rule.
+ * @param key Index of the key in its block; there may be no such key.
+ * @param queries Lq, the block's queries.
+ * @param keys Lk, the block's keys.
+ * @returns A run within `[0, queries)`, empty where no query sees the key.
+ */
+export function visibleQueries(
+  { alignment, left, right }: Window,
+  key: number,
+  queries: number,
+  keys: number,
+): KeyRange {
+  if (key < 0 || key >= keys) return [0, 0];
+  const own = key - (alignment === "top-left" ? 0 : keys - queries);
+  const clamp = (query: number) => Math.min(Math.max(query, 0), queries);
+  return [clamp(own - right), clamp(own + left + 1)];
+}
+
 /** Stands for Infinity in kernels: beyond every length, and sums of it with lengths fit an i32. */
 const UNBOUNDED = 2 ** 30;
 
@@ -85,5 +106,15 @@ fn visible_keys(query: u32, queries: u32, keys: u32) -> vec2u {
   let own = i32(query) + shift;
   let bounds = vec2i(own - i32(params.window_left), own + i32(params.window_right) + 1);
   return vec2u(clamp(bounds, vec2i(0), vec2i(i32(keys))));
+}
+`;
+
+/** WGSL: `visible_queries(key, queries, keys)`, the twin of {@linkcode visibleQueries} but for keys that are not there. */
+export const VISIBLE_QUERIES = /* wgsl */ `
+fn visible_queries(key: u32, queries: u32, keys: u32) -> vec2u {
+  let shift = select(0, i32(keys) - i32(queries), params.window_shifts == 1u);
+  let own = i32(key) - shift;
+  let bounds = vec2i(own - i32(params.window_right), own + i32(params.window_left) + 1);
+  return vec2u(clamp(bounds, vec2i(0), vec2i(i32(queries))));
 }
 `;

@@ -4,11 +4,8 @@ import type { Kernel } from "../../gpu/runtime/kernels.ts";
 import type { Storage } from "../../gpu/runtime/memory.ts";
 import { ceilDiv } from "../../gpu/shape.ts";
 import type { AttentionInputs } from "../inputs.ts";
-import {
-  ATTENTION_PARAMS,
-  type AttentionKernelConfig,
-  type AttentionParams,
-} from "../kernels/_kernel.ts";
+import type { AttentionKernelConfig } from "../kernels/_kernel.ts";
+import { ATTENTION_PARAMS, type AttentionParams } from "../kernels/_params.ts";
 import {
   biasOperand,
   bind,

@@ -46,10 +46,10 @@ export function scoreParams(
 type StrideField = "offset" | "batch" | "row" | "group" | "head" | "step";
 
 /** Where the rows of an operand lie in what is bound of it. */
-export function stridesOf<N extends "query" | "key" | "value">(
+export function stridesOf<N extends "query" | "key" | "value" | "grad" | "output">(
   name: N,
-  { layout: { strides, offset } }: BoundOperand,
-  { base }: Bound,
+  { layout: { strides, offset } }: Pick<BoundOperand, "layout">,
+  { base }: Pick<Bound, "base">,
 ): Record<`${N}_${StrideField}`, number> {
   const [batch, row, group, head, step] = strides;
   const fields: Record<StrideField, number | undefined> = {

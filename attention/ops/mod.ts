@@ -1,13 +1,15 @@
 /** The ops as callers see them: names to force one by, and to ask what it has against an input. */
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
-import type { ForwardOp } from "../dispatch.ts";
+import type { BackwardOp, ForwardOp, Op } from "../dispatch.ts";
 import { type AttentionInputs, attentionInputs, type AttentionOptions } from "../inputs.ts";
 import { flashForward } from "./flash.ts";
+import { flashBackward } from "./flash_backward.ts";
 import { mathForward } from "./math.ts";
+import { mathBackward } from "./math_backward.ts";
 import { prefersSplit, splitForward } from "./split.ts";
 
-/** One way to compute attention; pass it as `op` to use no other. */
-export interface AttentionForwardOp {
+/** An op as callers see it. */
+export interface AttentionOp {
   /** What it is called in errors and profiles. */
   readonly name: string;
   /** Why it cannot take these inputs; an empty list if it can. Wrong inputs throw. */
@@ -19,6 +21,18 @@ export interface AttentionForwardOp {
   ): string[];
 }
 
+/** One way to compute attention; pass it as `op` to use no other. */
+export interface AttentionForwardOp extends AttentionOp {
+  /** Sets the two kinds apart. */
+  readonly direction: "forward";
+}
+
+/** One way to compute attention's gradients. */
+export interface AttentionBackwardOp extends AttentionOp {
+  /** Sets the two kinds apart. */
+  readonly direction: "backward";
+}
+
 /** All ops inside, in the order in which they are tried on these inputs. */
 export function forwardOpsFor(inputs: AttentionInputs): readonly ForwardOp[] {
   return prefersSplit(inputs)
@@ -26,11 +40,15 @@ export function forwardOpsFor(inputs: AttentionInputs): readonly ForwardOp[] {
     : [flashForward, splitForward, mathForward];
 }
 
-const behind = new Map<AttentionForwardOp, ForwardOp>();
+/** The backward ops in the order in which they are tried. */
+export const BACKWARD_OPS: readonly BackwardOp[] = [flashBackward, mathBackward];
 
-function publish(op: ForwardOp): AttentionForwardOp {
-  const published: AttentionForwardOp = Object.freeze({
+const behind = new Map<AttentionOp, Op>();
+
+function publish<T extends AttentionOp>(op: Op, direction: string): T {
+  const published = Object.freeze({
     name: op.name,
+    direction,
     notSupportedReasons(
       query: Tensor,
       key: Tensor,
@@ -39,7 +57,7 @@ function publish(op: ForwardOp): AttentionForwardOp {
     ): string[] {
       return op.notSupportedReasons(attentionInputs(op.name, query, key, value, options));
     },
-  });
+  }) as unknown as T;
   behind.set(published, op);
   return published;
 }
@@ -49,7 +67,7 @@ function publish(op: ForwardOp): AttentionForwardOp {
  * 2022). Any lengths, masks and biases; head dims up to 512, or 256 on adapters without subgroups. No
  * memory but the result's.
  */
-export const FlashForwardOp: AttentionForwardOp = publish(flashForward);
+export const FlashForwardOp: AttentionForwardOp = publish(flashForward, "forward");
 
 /**
  * Attention with the keys cut into parts that are computed side by side and merged: for few queries
@@ -57,13 +75,13 @@ export const FlashForwardOp: AttentionForwardOp = publish(flashForward);
  * more if there are at most 16 rows that share a key head, or so few queries, sequences and heads that the
  * device would have little to do. Head dims as {@linkcode FlashForwardOp}.
  */
-export const SplitKForwardOp: AttentionForwardOp = publish(splitForward);
+export const SplitKForwardOp: AttentionForwardOp = publish(splitForward, "forward");
 
 /**
  * Attention by the formula, one tensor operation after the other, with all scores in memory: the readable
  * baseline. Any sizes, as long as the scores fit one buffer.
  */
-export const MathForwardOp: AttentionForwardOp = publish(mathForward);
+export const MathForwardOp: AttentionForwardOp = publish(mathForward, "forward");
 
 /** All forward ops. */
 export const ALL_FORWARD_OPS: readonly AttentionForwardOp[] = [
@@ -72,12 +90,35 @@ export const ALL_FORWARD_OPS: readonly AttentionForwardOp[] = [
   MathForwardOp,
 ];
 
+/**
+ * Gradients without the scores in memory, which are computed again (Dao et al., "FlashAttention", 2022).
+ * Everything that {@linkcode FlashForwardOp} takes, as long as no input is larger than a kernel can see.
+ */
+export const FlashBackwardOp: AttentionBackwardOp = publish(flashBackward, "backward");
+
+/** Gradients by the formula, with all scores in memory: the readable baseline. */
+export const MathBackwardOp: AttentionBackwardOp = publish(mathBackward, "backward");
+
+/** All backward ops. */
+export const ALL_BACKWARD_OPS: readonly AttentionBackwardOp[] = [FlashBackwardOp, MathBackwardOp];
+
 /** The op that does the work of a published one. */
 export function forwardOpBehind(caller: string, op: AttentionForwardOp): ForwardOp {
-  const found = behind.get(op);
-  if (!found) {
-    const names = "FlashForwardOp, SplitKForwardOp or MathForwardOp";
-    throw new TypeError(`Cannot run ${caller}: op is ${op?.name ?? op}, expected ${names}`);
-  }
-  return found;
+  const names = "FlashForwardOp, SplitKForwardOp or MathForwardOp";
+  return opBehind<ForwardOp>(caller, op, ALL_FORWARD_OPS, names);
+}
+
+/** The op that does the work of a published one. */
+export function backwardOpBehind(caller: string, op: AttentionBackwardOp): BackwardOp {
+  return opBehind<BackwardOp>(caller, op, ALL_BACKWARD_OPS, "FlashBackwardOp or MathBackwardOp");
+}
+
+function opBehind<T extends Op>(
+  caller: string,
+  op: AttentionOp,
+  all: readonly AttentionOp[],
+  names: string,
+): T {
+  if (all.includes(op)) return behind.get(op) as T;
+  throw new TypeError(`Cannot run ${caller}: op is ${op?.name ?? op}, expected ${names}`);
 }

@@ -1,11 +1,11 @@
 /** From a mask to the blocks of queries and keys that kernels work on, and their tiles. */
 import type { Tile } from "../kernels/_tiles.ts";
-import type { Block } from "../masks/bias.ts";
+import type { MaskBlock } from "../masks/bias.ts";
 import { visibleKeys, type Window } from "../masks/window.ts";
 import type { AttentionInputs } from "../inputs.ts";
 
 /** A block of one sequence of the batch. */
-export interface Sequence extends Block {
+export interface Sequence extends MaskBlock {
   /** Index along B. */
   readonly batch: number;
   /** Number of the block: the batch's, or the packed sequence's. */

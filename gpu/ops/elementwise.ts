@@ -8,15 +8,66 @@ import { copy, map, type MapOperand } from "./map.ts";
 /** Functions of one float operand but NaN; integers and booleans become f32 first. */
 const FLOAT_UNARY = {
   exp: "exp(a)",
-  // Some drivers give finite numbers at 0 and below; a quotient and a root do not.
-  log: "select(select(log(a), -1.0 / abs(a), a == 0.0), sqrt(a), a < 0.0)",
+  log: "logarithm(a)",
   sqrt: "sqrt(a)",
   rsqrt: "inverseSqrt(a)",
   sin: "sin(a)",
   cos: "cos(a)",
   tanh: "tanh(clamp(a, -20.0, 20.0))", // Some drivers compute exp(2a) within, which overflows.
   sigmoid: "1.0 / (1.0 + exp(-a))",
+  gelu: "max(a, -20.0) * normal_cdf(a)",
+  geluTanh: "max(a, -10.0) * gelu_gate(a)",
 } as const;
+
+/**
+ * `normal_cdf(x)`: the standard normal distribution, (1 + erf(x / sqrt(2))) / 2, off by 4.2e-8 of its value
+ * at most, besides rounding. Below 0 it is `exp(-x^2 / 2) t poly(t)` with `t = 1 / (1 + 0.32 |x|)`, the form
+ * of Abramowitz & Stegun, Handbook of Mathematical Functions, 7.1.26, which has no cancellation anywhere;
+ * the polynomial of degree 9 interpolates at the 10 Chebyshev nodes of t from 0 to 1.
+ */
+export const NORMAL_CDF = /* wgsl */ `
+fn normal_cdf(x: f32) -> f32 {
+  let z = min(abs(x), 20.0);
+  let t = 1.0 / (1.0 + 0.32 * z);
+  var tail = -0.02162313236;
+  tail = tail * t + 0.09793521531;
+  tail = tail * t - 0.1516076952;
+  tail = tail * t + 0.0704682613;
+  tail = tail * t - 0.01253399925;
+  tail = tail * t + 0.05979932622;
+  tail = tail * t + 0.08759353037;
+  tail = tail * t + 0.1146470282;
+  tail = tail * t + 0.1276599101;
+  tail = tail * t + 0.1276615377;
+  tail *= t * exp(-0.5 * z * z);
+  return select(1.0 - tail, tail, x < 0.0);
+}
+`;
+
+/**
+ * `gelu_gate(x)`: (1 + tanh(u)) / 2 = 1 / (1 + exp(-2 u)) with u = sqrt(2 / pi) (x + 0.044715 x^3). Beyond 10
+ * on either side it is as good as 0 or 1, and the exponential would overflow.
+ */
+export const GELU_GATE = /* wgsl */ `
+fn gelu_gate(x: f32) -> f32 {
+  let c = clamp(x, -10.0, 10.0);
+  return 1.0 / (1.0 + exp(-1.5957691216 * (c + 0.044715 * c * c * c)));
+}
+`;
+
+/** `logarithm(a)`: some drivers' log gives finite numbers at 0 and below; a quotient and a root do not. */
+export const LOGARITHM = /* wgsl */ `
+fn logarithm(a: f32) -> f32 {
+  return select(select(log(a), -1.0 / abs(a), a == 0.0), sqrt(a), a < 0.0);
+}
+`;
+
+/** WGSL functions that expressions of the table above call. */
+const HELPERS: Partial<Record<keyof typeof FLOAT_UNARY, string>> = {
+  log: LOGARITHM,
+  gelu: NORMAL_CDF,
+  geluTanh: GELU_GATE,
+};
 
 /** Functions of one operand that keep its type. */
 const UNARY = {
@@ -39,7 +90,7 @@ const BINARY = {
  * WGSL's pow() is undefined below 0, where whole powers are what people use, and drivers compute it by
  * logarithms, which fail at 0.
  */
-const POWER = /* wgsl */ `
+export const POWER = /* wgsl */ `
 fn power(a: f32, b: f32) -> f32 {
   if (b == 0.0 || a == 1.0) { return 1.0; }
   if (is_nan(a) || is_nan(b)) { return a + b; }
@@ -70,8 +121,11 @@ export type BinaryName = keyof typeof BINARY | keyof typeof COMPARISON | "div" |
 export function unary(runtime: Runtime, name: UnaryName, a: DeviceArray): DeviceArray {
   if (name in FLOAT_UNARY) {
     // Some drivers turn NaN into a number in these functions.
-    const expression = `select(${FLOAT_UNARY[name as keyof typeof FLOAT_UNARY]}, a, is_nan(a))`;
-    return map(runtime, { name, compute: "f32", output: floatType(a.dtype), expression }, [a]);
+    const float = name as keyof typeof FLOAT_UNARY;
+    const expression = `select(${FLOAT_UNARY[float]}, a, is_nan(a))`;
+    const helpers = HELPERS[float] ?? "";
+    const output = floatType(a.dtype);
+    return map(runtime, { name, compute: "f32", output, expression, helpers }, [a]);
   }
   assertNumeric(a.dtype, name);
   if (a.dtype === "u32" && name === "neg") {

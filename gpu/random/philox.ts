@@ -5,6 +5,8 @@
  * for the host, which tests compare.
  */
 
+import { drawSeed } from "./journal.ts";
+
 /** Four words of randomness or of a counter. */
 export type Words4 = [number, number, number, number];
 
@@ -78,6 +80,8 @@ export function seedKey(seed: number): [number, number] {
 
 /** A seed that nobody chose, for callers who gave none. */
 export function freshSeed(): number {
-  const [low, high] = crypto.getRandomValues(new Uint32Array(2));
-  return low! + (high! & 0x1fffff) * 2 ** 32;
+  return drawSeed(() => {
+    const [low, high] = crypto.getRandomValues(new Uint32Array(2));
+    return low! + (high! & 0x1fffff) * 2 ** 32;
+  });
 }

@@ -1,4 +1,5 @@
 /** One seed becomes many: for layers that draw new random numbers at every call, yet reproducibly. */
+import { drawSeed } from "./journal.ts";
 import { freshSeed, philox, seedKey } from "./philox.ts";
 
 /** Sets the counters of seeds apart from those of numbers and of dropout, whose last words are 0 and 1. */
@@ -19,9 +20,11 @@ export class SeedSequence {
 
   /** The next seed: a whole number from 0 to 2^53 - 1. */
   next(): number {
-    const drawn = this.#drawn++;
-    const counter = [drawn >>> 0, Math.floor(drawn / 2 ** 32), 0, SEED_STREAM] as const;
-    const [low, high] = philox([...counter], this.#key);
-    return low + (high & 0x1fffff) * 2 ** 32;
+    return drawSeed(() => {
+      const drawn = this.#drawn++;
+      const counter = [drawn >>> 0, Math.floor(drawn / 2 ** 32), 0, SEED_STREAM] as const;
+      const [low, high] = philox([...counter], this.#key);
+      return low + (high & 0x1fffff) * 2 ** 32;
+    });
   }
 }

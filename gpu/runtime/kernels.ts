@@ -7,14 +7,20 @@ import type { DeviceLimits } from "./info.ts";
 import { type MemoryPool, Storage } from "./memory.ts";
 import type { Profiler } from "./profiler.ts";
 
+/**
+ * What a kernel does with a binding: it reads it, fills it with new contents, or changes what is there, which
+ * tensors that autograd has saved must not see.
+ */
+export type Access = "read" | "write" | "update";
+
 /** A compute shader and the bindings it declares. */
 export interface Kernel {
   /** What it is called in errors and profiles, as in `flash_forward`. */
   readonly label: string;
   /** Whole WGSL module with one entry point, `main`. */
   readonly source: string;
-  /** Group 0, in order of binding number: may the kernel write it? Group 1 holds the parameters. */
-  readonly bindings: readonly ("read" | "write")[];
+  /** Group 0, in order of binding number: what the kernel does with it. Group 1 holds the parameters. */
+  readonly bindings: readonly Access[];
   /** Whether the source uses subgroup operations. */
   readonly subgroups?: boolean;
 }
@@ -105,7 +111,7 @@ export class KernelCache {
     }));
     const storages = bound.map((part) => part instanceof Storage ? part : part.storage);
     for (const [i, access] of kernel.bindings.entries()) {
-      if (access === "read") this.#faults.assertSound(storages[i]!);
+      if (access !== "write") this.#faults.assertSound(storages[i]!);
     }
     if (workgroups === 0) return;
     const grid = splitGrid(workgroups, this.#limits.maxComputeWorkgroupsPerDimension);
@@ -124,9 +130,10 @@ export class KernelCache {
     pass.dispatchWorkgroups(...grid);
     pass.end();
     this.#gpu.queue.submit([encoder.finish()]);
-    const sources = storages.filter((_, i) => kernel.bindings[i] === "read");
+    const sources = storages.filter((_, i) => kernel.bindings[i] !== "write");
     for (const [i, access] of kernel.bindings.entries()) {
-      if (access === "write") this.#faults.noteWrite(storages[i]!, sources);
+      if (access !== "read") this.#faults.noteWrite(storages[i]!, sources);
+      if (access === "update") storages[i]!.version++;
     }
   }
 

@@ -29,6 +29,8 @@ export class Storage {
   written = 0;
   /** Serial number of the first write that its contents follow from, of those not yet looked at. */
   since = 0;
+  /** How often its contents were changed in place since it was made. */
+  version = 0;
   readonly #pool: MemoryPool;
   readonly #generation: number;
   #references = 1;

@@ -1,5 +1,6 @@
 /** What every tensor has: an identity, a lifetime, and ways to the host. */
 import { byteSize, type DeviceArray, isDense, withLayout } from "../array.ts";
+import { Variable } from "../autograd/graph.ts";
 import type { Device } from "../device.ts";
 import { decodeElements, type DType, type TensorData } from "../dtype.ts";
 import { formatTensor, summaryAxes } from "../format.ts";
@@ -10,6 +11,23 @@ import { copy } from "../ops/map.ts";
 import type { NestedArray } from "../parse.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatShape, numel } from "../shape.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** Makes a tensor of an array, whose storage reference it takes over. Set by the class {@linkcode Tensor}. */
+export let tensorFrom: (device: Device, runtime: Runtime, array: DeviceArray) => Tensor;
+
+/** Called once, by the class that tensors are of. */
+export function setTensorClass(make: typeof tensorFrom): void {
+  tensorFrom = make;
+}
+
+/** What autograd knows of a tensor. */
+export let variableOf: (tensor: TensorBase) => Variable;
+
+/** What a tensor is made of, see {@linkcode tensorFrom}; throws if it is disposed. */
+export let tensorParts: (
+  tensor: TensorBase,
+) => { readonly device: Device; readonly runtime: Runtime; readonly array: DeviceArray };
 
 /** The array behind a tensor, for kernels; throws if the tensor is disposed. */
 export let arrayOf: (tensor: TensorBase) => DeviceArray;
@@ -37,11 +55,16 @@ export abstract class TensorBase {
   readonly #runtime: Runtime;
   readonly #array: DeviceArray;
   readonly #hold: Hold;
+  readonly #variable: Variable;
 
   static {
     arrayOf = (tensor) => {
       tensor.#assertUsable();
       return tensor.#array;
+    };
+    variableOf = (tensor) => tensor.#variable;
+    tensorParts = (tensor) => {
+      return { device: tensor.device, runtime: tensor.#runtime, array: arrayOf(tensor) };
     };
   }
 
@@ -51,7 +74,11 @@ export abstract class TensorBase {
     this.#runtime = runtime;
     this.#array = array;
     runtime.memory.tensors++;
-    this.#hold = new Hold(array.storage, () => runtime.memory.tensors--);
+    const variable = this.#variable = new Variable(array.layout.shape, array.dtype);
+    this.#hold = new Hold(array.storage, () => {
+      runtime.memory.tensors--;
+      variable.release();
+    });
     releaseWithOwner(this, this.#hold);
     enroll(this);
   }

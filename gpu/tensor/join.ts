@@ -1,12 +1,13 @@
 /** Functions of several tensors. */
 import { withLayout } from "../array.ts";
+import { record } from "../autograd/record.ts";
 import type { Device } from "../device.ts";
 import { unsqueezeLayout } from "../layout.ts";
 import { concat } from "../ops/concat.ts";
-import { runtimeOf } from "../device.ts";
 import { normalizeAxis } from "../shape.ts";
 import { arrayOf, arrayOn } from "./base.ts";
-import { type Tensor, tensorFrom } from "./tensor.ts";
+import { derive } from "./derive.ts";
+import type { Tensor } from "./tensor.ts";
 
 /**
  * Tensors joined along an axis; their other sizes and their dtypes must agree.
@@ -15,10 +16,24 @@ import { type Tensor, tensorFrom } from "./tensor.ts";
  * @param axis The axis along which sizes add up.
  */
 export function cat(tensors: readonly Tensor[], axis = 0): Tensor {
-  const device = deviceOf(tensors, "cat");
-  const at = normalizeAxis(axis, tensors[0]!.ndim, "cat");
-  const arrays = tensors.map((tensor) => arrayOn(device, tensor));
-  return tensorFrom(device, runtimeOf(device), concat(runtimeOf(device), arrays, at));
+  const first = firstOf(tensors, "cat");
+  const at = normalizeAxis(axis, first.ndim, "cat");
+  const arrays = arraysOf(first.device, tensors);
+  const out = derive(first, (runtime) => concat(runtime, arrays, at));
+  const sizes = tensors.map(({ shape }) => shape[at]!);
+  record({
+    name: "cat",
+    inputs: tensors,
+    outputs: [out],
+    backward: ([gradient], _, needs) => {
+      let end = 0;
+      return sizes.map((size, i) => {
+        end += size;
+        return needs[i] ? gradient!.slice(at, end - size, end) : undefined;
+      });
+    },
+  });
+  return out;
 }
 
 /**
@@ -28,18 +43,28 @@ export function cat(tensors: readonly Tensor[], axis = 0): Tensor {
  * @param axis Where the new axis stands in the result.
  */
 export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
-  const device = deviceOf(tensors, "stack");
-  const at = normalizeAxis(axis, tensors[0]!.ndim + 1, "stack");
-  const arrays = tensors.map((tensor) => {
-    const array = arrayOn(device, tensor);
-    return withLayout(array, unsqueezeLayout(array.layout, at));
+  const first = firstOf(tensors, "stack");
+  const at = normalizeAxis(axis, first.ndim + 1, "stack");
+  const arrays = arraysOf(first.device, tensors)
+    .map((array) => withLayout(array, unsqueezeLayout(array.layout, at)));
+  const out = derive(first, (runtime) => concat(runtime, arrays, at));
+  record({
+    name: "stack",
+    inputs: tensors,
+    outputs: [out],
+    backward: ([gradient], _, needs) =>
+      needs.map((need, index) => need ? gradient!.select(at, index) : undefined),
   });
-  return tensorFrom(device, runtimeOf(device), concat(runtimeOf(device), arrays, at));
+  return out;
 }
 
-function deviceOf(tensors: readonly Tensor[], action: string): Device {
+function firstOf(tensors: readonly Tensor[], action: string): Tensor {
   const first = tensors[0];
   if (!first) throw new RangeError(`Cannot ${action} no tensors: at least one is needed`);
   arrayOf(first);
-  return first.device;
+  return first;
+}
+
+function arraysOf(device: Device, tensors: readonly Tensor[]) {
+  return tensors.map((tensor) => arrayOn(device, tensor));
 }

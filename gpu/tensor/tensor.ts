@@ -1,36 +1,18 @@
 /** The tensor: views that copy nothing, arithmetic, linear algebra. PyTorch's names and meanings. */
-import { type DeviceArray, withLayout } from "../array.ts";
+import type { DeviceArray } from "../array.ts";
 import type { Device } from "../device.ts";
-import { assertDType, type DType } from "../dtype.ts";
-import {
-  expandLayout,
-  isContiguous,
-  type Layout,
-  permuteLayout,
-  reshapeLayout,
-  resolveReshape,
-  selectLayout,
-  sliceLayout,
-  squeezeLayout,
-  unsqueezeLayout,
-} from "../layout.ts";
-import {
-  binary,
-  type BinaryName,
-  logical,
-  unary,
-  type UnaryName,
-  where,
-} from "../ops/elementwise.ts";
-import { copy, type MapOperand } from "../ops/map.ts";
-import { matmul } from "../ops/matmul.ts";
-import { reduce, type ReduceName } from "../ops/reduce.ts";
-import { layerNorm, logSumExp, softmax } from "../ops/rows.ts";
-import { assertDropout, dropout } from "../random/dropout.ts";
+import type { DType } from "../dtype.ts";
+import { isContiguous } from "../layout.ts";
 import { freshSeed } from "../random/philox.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { assertShape, normalizeAxes, normalizeAxis } from "../shape.ts";
-import { arrayOf, arrayOn, TensorBase } from "./base.ts";
+import { arrayOf, setTensorClass } from "./base.ts";
+import { DifferentiableTensor } from "./differentiable.ts";
+import * as elementwise from "./elementwise.ts";
+import { indexSelect } from "./indexing.ts";
+import { layerNorm, matmul } from "./linear_algebra.ts";
+import { logSumExp, reduce, softmax } from "./reductions.ts";
+import { copyFrom } from "./update.ts";
+import * as views from "./views.ts";
 
 /** Axes to reduce (default: all), and whether to keep them at size 1 (default: no). */
 export interface ReduceOptions {
@@ -40,101 +22,93 @@ export interface ReduceOptions {
   keepDim?: boolean;
 }
 
-/** Makes a tensor of an array, whose storage reference it takes over. */
-export let tensorFrom: (device: Device, runtime: Runtime, array: DeviceArray) => Tensor;
+export { tensorFrom } from "./base.ts";
 
 /**
- * An n-dimensional array on a GPU. Made by a {@linkcode Device}; never changed once made.
+ * An n-dimensional array on a GPU. Made by a {@linkcode Device}; only {@linkcode copyFrom} and optimisers
+ * change one.
  *
  * Operations enqueue work and return at once; only {@linkcode data}, {@linkcode toArray},
  * {@linkcode item} and printing wait. Binary operations broadcast as NumPy does, and take a number as
  * their other operand. Types meet as PyTorch's do: a float's before an integer's, f16 and bf16 in f32; a
- * number takes the tensor's float type. Floats are computed in f32 and rounded once. Comparisons give bool. Errors: `TypeError` for a disposed tensor, another device's tensor or a wrong dtype,
+ * number takes the tensor's float type. Floats are computed in f32 and rounded once. Comparisons give
+ * bool. Errors: `TypeError` for a disposed tensor, another device's tensor or a wrong dtype,
  * `RangeError` for sizes that do not go together.
+ *
+ * Every operation between floats has a gradient; see {@linkcode requiresGrad} and {@linkcode backward}.
  */
-export class Tensor extends TensorBase {
-  readonly #device: Device;
-  readonly #runtime: Runtime;
-
+export class Tensor extends DifferentiableTensor {
   static {
-    tensorFrom = (device, runtime, array) => new Tensor(device, runtime, array);
+    setTensorClass((device, runtime, array) => new Tensor(device, runtime, array));
   }
 
   private constructor(device: Device, runtime: Runtime, array: DeviceArray) {
     super(device, runtime, array);
-    this.#device = device;
-    this.#runtime = runtime;
   }
 
   // Views: the same memory under another shape.
 
   /** Another shape for the same elements; one size may be -1. Copies only if strides demand it. */
   reshape(shape: readonly number[]): Tensor {
-    const array = arrayOf(this);
-    const resolved = resolveReshape(this.shape, shape);
-    assertShape(resolved, "reshape");
-    const layout = reshapeLayout(array.layout, resolved);
-    if (layout) return this.#view(layout);
-    const dense = copy(this.#runtime, array);
-    return this.#own(withLayout(dense, reshapeLayout(dense.layout, resolved)!));
+    return views.reshape(this, shape);
   }
 
   /** Axes in another order: axis `i` of the result is axis `order[i]` of this one. */
   permute(order: readonly number[]): Tensor {
-    return this.#view(permuteLayout(arrayOf(this).layout, order));
+    return views.permute(this, order);
   }
 
   /** Two axes exchanged. */
   transpose(a: number, b: number): Tensor {
-    const axes = this.shape.map((_, axis) => axis);
-    const i = normalizeAxis(a, this.ndim, "transpose");
-    const j = normalizeAxis(b, this.ndim, "transpose");
-    return this.permute(axes.with(i, j).with(j, i));
+    return views.transpose(this, a, b);
   }
 
   /** Elements `start` to `end` (exclusive) along an axis; negative bounds count from the end. */
-  slice(axis: number, start: number, end: number = this.#sizeOf(axis), step = 1): Tensor {
-    return this.#view(sliceLayout(arrayOf(this).layout, axis, start, end, step));
+  slice(axis: number, start: number, end?: number, step = 1): Tensor {
+    return views.slice(this, axis, start, end, step);
   }
 
   /** One index along an axis, which is dropped. */
   select(axis: number, index: number): Tensor {
-    return this.#view(selectLayout(arrayOf(this).layout, axis, index));
+    return views.select(this, axis, index);
   }
 
   /** All indices along an axis, each as a tensor without it. */
   unbind(axis = 0): Tensor[] {
-    return Array.from({ length: this.#sizeOf(axis) }, (_, index) => this.select(axis, index));
+    return views.unbind(this, axis);
   }
 
   /** At most `count` pieces of equal size along an axis; the last may be smaller. */
   chunk(count: number, axis = 0): Tensor[] {
-    if (!Number.isInteger(count) || count < 1) {
-      throw new RangeError(`Cannot chunk: count is ${count}, expected a whole number >= 1`);
-    }
-    const size = this.#sizeOf(axis);
-    const piece = Math.max(1, Math.ceil(size / count));
-    const pieces = Math.max(1, Math.ceil(size / piece));
-    return Array.from(
-      { length: pieces },
-      (_, i) => this.slice(axis, i * piece, Math.min(size, (i + 1) * piece)),
-    );
+    return views.chunk(this, count, axis);
+  }
+
+  /**
+   * The parts at some indices along an axis, in their order, as rows of a table; a copy.
+   *
+   * @param axis The axis that the indices count along.
+   * @param indices A list, whose negative indices count from the end, or a tensor `[N]` of i32 or u32. What
+   * is on the GPU is not checked: an index there that is out of range, negative ones too, gives NaN (0 of
+   * integers) and has no gradient.
+   * @throws {RangeError} For an index of a list that is out of range.
+   */
+  indexSelect(axis: number, indices: Tensor | readonly number[]): Tensor {
+    return indexSelect(this, axis, indices);
   }
 
   /** Axes of size 1 repeated to larger sizes, and new leading axes; -1 keeps a size. */
   expand(shape: readonly number[]): Tensor {
-    assertShape(shape.map((size) => size === -1 ? 1 : size), "expand");
-    return this.#view(expandLayout(arrayOf(this).layout, shape));
+    return views.expand(this, shape);
   }
 
   /** Without axes of size 1: all of them, or the one named. */
   squeeze(axis?: number): Tensor {
-    return this.#view(squeezeLayout(arrayOf(this).layout, axis));
+    return views.squeeze(this, axis);
   }
 
   /** With a new axis of size 1. */
   unsqueeze(axis: number): Tensor {
-    return this.#view(unsqueezeLayout(arrayOf(this).layout, axis));
+    return views.unsqueeze(this, axis);
   }
 
   /** Whether the elements lie in row-major order, without gaps. */
@@ -144,13 +118,12 @@ export class Tensor extends TensorBase {
 
   /** The same elements in row-major order: a view if they are already, else a copy. */
   contiguous(): Tensor {
-    const array = arrayOf(this);
-    return this.isContiguous() ? this.#view(array.layout) : this.#own(copy(this.#runtime, array));
+    return views.contiguous(this);
   }
 
   /** A copy in memory of its own. */
   clone(): Tensor {
-    return this.#own(copy(this.#runtime, arrayOf(this)));
+    return views.clone(this);
   }
 
   /**
@@ -158,163 +131,168 @@ export class Tensor extends TensorBase {
    * nearest (ties to even; beyond the largest: infinity). A view if nothing changes.
    */
   to(dtype: DType): Tensor {
-    const array = arrayOf(this);
-    assertDType(dtype, "convert a tensor");
-    if (dtype === array.dtype) return this.#view(array.layout);
-    return this.#own(copy(this.#runtime, array, dtype));
+    return views.to(this, dtype);
   }
 
   // Elementwise.
 
   /** `this + other`. */
   add(other: Tensor | number): Tensor {
-    return this.#binary("add", other);
+    return elementwise.arithmetic(this, "add", other);
   }
 
   /** `this - other`. */
   sub(other: Tensor | number): Tensor {
-    return this.#binary("sub", other);
+    return elementwise.arithmetic(this, "sub", other);
   }
 
   /** `this * other`. */
   mul(other: Tensor | number): Tensor {
-    return this.#binary("mul", other);
+    return elementwise.arithmetic(this, "mul", other);
   }
 
   /** `this / other`: f32, or the operands' float type. */
   div(other: Tensor | number): Tensor {
-    return this.#binary("div", other);
+    return elementwise.arithmetic(this, "div", other);
   }
 
   /** `this ** other`: f32, or the operands' float type; a negative base wants a whole exponent. */
   pow(other: Tensor | number): Tensor {
-    return this.#binary("pow", other);
+    return elementwise.arithmetic(this, "pow", other);
   }
 
   /** The larger of two elements; NaN if one is. */
   maximum(other: Tensor | number): Tensor {
-    return this.#binary("maximum", other);
+    return elementwise.arithmetic(this, "maximum", other);
   }
 
   /** The smaller of two elements; NaN if one is. */
   minimum(other: Tensor | number): Tensor {
-    return this.#binary("minimum", other);
+    return elementwise.arithmetic(this, "minimum", other);
   }
 
   /** `this === other`. */
   eq(other: Tensor | number): Tensor {
-    return this.#binary("eq", other);
+    return elementwise.compare(this, "eq", other);
   }
 
   /** `this !== other`. */
   ne(other: Tensor | number): Tensor {
-    return this.#binary("ne", other);
+    return elementwise.compare(this, "ne", other);
   }
 
   /** `this < other`. */
   lt(other: Tensor | number): Tensor {
-    return this.#binary("lt", other);
+    return elementwise.compare(this, "lt", other);
   }
 
   /** `this <= other`. */
   le(other: Tensor | number): Tensor {
-    return this.#binary("le", other);
+    return elementwise.compare(this, "le", other);
   }
 
   /** `this > other`. */
   gt(other: Tensor | number): Tensor {
-    return this.#binary("gt", other);
+    return elementwise.compare(this, "gt", other);
   }
 
   /** `this >= other`. */
   ge(other: Tensor | number): Tensor {
-    return this.#binary("ge", other);
+    return elementwise.compare(this, "ge", other);
   }
 
   /** Both true; for bool. */
   logicalAnd(other: Tensor): Tensor {
-    return this.#own(logical(this.#runtime, "and", [arrayOf(this), this.#array(other)]));
+    return elementwise.logical("and", this, other);
   }
 
   /** At least one true; for bool. */
   logicalOr(other: Tensor): Tensor {
-    return this.#own(logical(this.#runtime, "or", [arrayOf(this), this.#array(other)]));
+    return elementwise.logical("or", this, other);
   }
 
   /** Not true; for bool. */
   logicalNot(): Tensor {
-    return this.#own(logical(this.#runtime, "not", [arrayOf(this)]));
+    return elementwise.logical("not", this);
   }
 
   /** `-this`. */
   neg(): Tensor {
-    return this.#unary("neg");
+    return elementwise.unary(this, "neg");
   }
 
   /** Absolute value. */
   abs(): Tensor {
-    return this.#unary("abs");
+    return elementwise.unary(this, "abs");
   }
 
   /** `this * this`. */
   square(): Tensor {
-    return this.#unary("square");
+    return elementwise.unary(this, "square");
   }
 
   /** e to the power of each element. */
   exp(): Tensor {
-    return this.#unary("exp");
+    return elementwise.unary(this, "exp");
   }
 
   /** Natural logarithm. */
   log(): Tensor {
-    return this.#unary("log");
+    return elementwise.unary(this, "log");
   }
 
   /** Square root. */
   sqrt(): Tensor {
-    return this.#unary("sqrt");
+    return elementwise.unary(this, "sqrt");
   }
 
   /** 1 / square root. */
   rsqrt(): Tensor {
-    return this.#unary("rsqrt");
+    return elementwise.unary(this, "rsqrt");
   }
 
   /** Sine, of radians. */
   sin(): Tensor {
-    return this.#unary("sin");
+    return elementwise.unary(this, "sin");
   }
 
   /** Cosine, of radians. */
   cos(): Tensor {
-    return this.#unary("cos");
+    return elementwise.unary(this, "cos");
   }
 
   /** Hyperbolic tangent. */
   tanh(): Tensor {
-    return this.#unary("tanh");
+    return elementwise.unary(this, "tanh");
   }
 
   /** 1 / (1 + exp(-x)). */
   sigmoid(): Tensor {
-    return this.#unary("sigmoid");
+    return elementwise.unary(this, "sigmoid");
   }
 
   /** max(x, 0). */
   relu(): Tensor {
-    return this.#unary("relu");
+    return elementwise.unary(this, "relu");
+  }
+
+  /**
+   * Gaussian error linear unit: x times the standard normal distribution at x.
+   *
+   * @param options `approximate`: `tanh` for 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))).
+   */
+  gelu({ approximate = "none" }: { approximate?: "none" | "tanh" } = {}): Tensor {
+    return elementwise.gelu(this, approximate);
   }
 
   /** `condition ? this : other`, with a condition of dtype bool. */
   where(condition: Tensor, other: Tensor | number): Tensor {
-    const picked = this.#array(condition);
-    return this.#own(where(this.#runtime, picked, arrayOf(this), this.#operand(other)));
+    return elementwise.where(this, condition, other);
   }
 
   /** `mask ? value : this`, with a mask of dtype bool. */
   maskedFill(mask: Tensor, value: number): Tensor {
-    return this.#own(where(this.#runtime, this.#array(mask), value, arrayOf(this)));
+    return elementwise.maskedFill(this, mask, value);
   }
 
   /**
@@ -325,45 +303,39 @@ export class Tensor extends TensorBase {
    * @param options `seed`: a whole number below 2^53; default a new one every time.
    */
   dropout(p: number, { seed = freshSeed() }: { seed?: number } = {}): Tensor {
-    const array = arrayOf(this);
-    assertDropout(array.dtype, p, seed);
-    if (p === 0) return this.#view(array.layout);
-    return this.#own(dropout(this.#runtime, array, p, seed));
+    return elementwise.dropout(this, p, seed);
   }
 
   // Reductions.
 
   /** Sum; of bool, the i32 number of true elements. */
   sum(options?: ReduceOptions): Tensor {
-    return this.#reduce("sum", options);
+    return reduce(this, "sum", options);
   }
 
   /** Mean; f32, but f16 and bf16 of these (summed in f32). NaN of no elements. */
   mean(options?: ReduceOptions): Tensor {
-    return this.#reduce("mean", options);
+    return reduce(this, "mean", options);
   }
 
   /** Largest element; NaN if one is. */
   max(options?: ReduceOptions): Tensor {
-    return this.#reduce("max", options);
+    return reduce(this, "max", options);
   }
 
   /** Smallest element; NaN if one is. */
   min(options?: ReduceOptions): Tensor {
-    return this.#reduce("min", options);
+    return reduce(this, "min", options);
   }
 
   /** Softmax along an axis. Where all are -inf the result is 0, as attention wants it (PyTorch: NaN). */
   softmax(axis = -1): Tensor {
-    const at = normalizeAxis(axis, this.ndim, "softmax");
-    return this.#own(softmax(this.#runtime, arrayOf(this), at));
+    return softmax(this, axis);
   }
 
   /** log(sum(exp(x))) along an axis, which is dropped unless `keepDim`; -inf where all are. */
   logSumExp(axis = -1, { keepDim = false }: { keepDim?: boolean } = {}): Tensor {
-    const at = normalizeAxis(axis, this.ndim, "logSumExp");
-    const kept = logSumExp(this.#runtime, arrayOf(this), at);
-    return this.#own(keepDim ? kept : withLayout(kept, selectLayout(kept.layout, at, 0)));
+    return logSumExp(this, axis, keepDim);
   }
 
   // Linear algebra.
@@ -373,7 +345,7 @@ export class Tensor extends TensorBase {
    * summed in f32. O(M N K) a matrix.
    */
   matmul(other: Tensor): Tensor {
-    return this.#own(matmul(this.#runtime, arrayOf(this), this.#array(other)));
+    return matmul(this, other);
   }
 
   /**
@@ -383,52 +355,23 @@ export class Tensor extends TensorBase {
   layerNorm(
     { weight, bias, epsilon = 1e-5 }: { weight?: Tensor; bias?: Tensor; epsilon?: number } = {},
   ): Tensor {
-    return this.#own(
-      layerNorm(
-        this.#runtime,
-        arrayOf(this),
-        weight && this.#array(weight),
-        bias && this.#array(bias),
-        epsilon,
-      ),
-    );
+    return layerNorm(this, weight, bias, epsilon);
   }
 
-  #sizeOf(axis: number): number {
-    return this.shape[normalizeAxis(axis, this.ndim, "slice")]!;
-  }
+  // In place.
 
-  #view(layout: Layout): Tensor {
-    const array = arrayOf(this);
-    array.storage.retain();
-    return this.#own(withLayout(array, layout));
-  }
-
-  #own(array: DeviceArray): Tensor {
-    return new Tensor(this.#device, this.#runtime, array);
-  }
-
-  #array(other: Tensor): DeviceArray {
-    return arrayOn(this.#device, other);
-  }
-
-  #operand(other: Tensor | number): MapOperand {
-    return typeof other === "number" ? other : this.#array(other);
-  }
-
-  #unary(name: UnaryName): Tensor {
-    return this.#own(unary(this.#runtime, name, arrayOf(this)));
-  }
-
-  #binary(name: BinaryName, other: Tensor | number): Tensor {
-    return this.#own(binary(this.#runtime, name, arrayOf(this), this.#operand(other)));
-  }
-
-  #reduce(name: ReduceName, { axis, keepDim = false }: ReduceOptions = {}): Tensor {
-    const axes = normalizeAxes(axis, this.ndim, name);
-    const kept = reduce(this.#runtime, name, arrayOf(this), axes);
-    if (keepDim) return this.#own(kept);
-    const shape = this.shape.filter((_, i) => !axes.includes(i));
-    return this.#own(withLayout(kept, reshapeLayout(kept.layout, shape)!));
+  /**
+   * Overwrites the elements with another tensor's, converted to this one's dtype. All tensors on the same
+   * memory change; gradients do not flow to the source.
+   *
+   * @param source Of the same shape.
+   * @returns This tensor.
+   * @throws {Error} If a recorded operation computed this tensor, or, outside of `noGrad`, if this tensor or
+   * the source requires gradients.
+   * @throws {RangeError} For another shape, or if this is a view that is not its memory in order.
+   */
+  copyFrom(source: Tensor): Tensor {
+    copyFrom(this, source);
+    return this;
   }
 }

@@ -1,3 +1,5 @@
+import { unravel } from "./unravel.ts";
+
 /** Tolerances of `torch.testing.assert_close` for f32. */
 const DEFAULT_RTOL = 1.3e-6;
 const DEFAULT_ATOL = 1e-5;
@@ -165,18 +167,6 @@ function greatest(mismatches: readonly Mismatch[], size: (m: Mismatch) => number
       ? mismatch
       : best
   );
-}
-
-/** The index along each axis of the element at a row-major place. */
-function unravel(place: number, shape: readonly number[]): number[] {
-  const index = new Array<number>(shape.length);
-  let rest = place;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    const size = shape[axis]!;
-    index[axis] = rest % size;
-    rest = Math.floor(rest / size);
-  }
-  return index;
 }
 
 function formatList(numbers: readonly number[]): string {

@@ -13,3 +13,4 @@
  */
 
 export { type AllCloseOptions, type AllCloseValues, assertAllClose } from "./all_close.ts";
+export { gradCheck, type GradCheckOptions } from "./grad_check.ts";

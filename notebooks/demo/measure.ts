@@ -145,10 +145,13 @@ async function measureLayer(
 ): Promise<LayerResult> {
   progress("Projecting the input to query, key and value");
   using x = device.randn([batch, tokens, dim], { seed: 1 });
-  using norm = new LayerNorm(device, dim);
+  // Nothing is trained here, so no layer needs a graph for gradients.
+  using norm = new LayerNorm(device, dim).setRequiresGrad(false);
   using input = norm.forward(x);
-  using layer = new Attention(device, dim, { numHeads: heads, seed: 2 }).eval();
-  using mathLayer = new Attention(device, dim, { numHeads: heads, attention: "math" }).eval();
+  using layer = new Attention(device, dim, { numHeads: heads, seed: 2 }).eval()
+    .setRequiresGrad(false);
+  using mathLayer = new Attention(device, dim, { numHeads: heads, attention: "math" }).eval()
+    .setRequiresGrad(false);
   mathLayer.loadStateDict(layer.stateDict());
 
   const shape = { batch, tokens, heads, headDim: dim / heads };

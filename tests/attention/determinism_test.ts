@@ -2,11 +2,11 @@
 import {
   ALL_FORWARD_OPS,
   type AttentionBias,
+  type AttentionForwardOptions,
   cat,
   type Device,
   LowerTriangularFromBottomRightMask,
   memoryEfficientAttentionForwardRequiresGrad,
-  type MemoryEfficientAttentionOptions,
   type Tensor,
   tidy,
 } from "@denoformers/attention";
@@ -26,7 +26,7 @@ interface Call {
   readonly Mkv: number;
   readonly hasBias?: boolean;
   readonly dtype?: "f32" | "f16";
-  readonly options: MemoryEfficientAttentionOptions & { readonly attnBias?: AttentionBias };
+  readonly options: AttentionForwardOptions & { readonly attnBias?: AttentionBias };
 }
 
 /**

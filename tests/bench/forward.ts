@@ -9,13 +9,13 @@ import {
   alibiSlopes,
   type AttentionBias,
   attentionFlops,
+  type AttentionForwardOptions,
   BlockDiagonalMask,
   type Device,
   FlashForwardOp,
   LowerTriangularFromBottomRightLocalAttentionMask,
   LowerTriangularMask,
   memoryEfficientAttention,
-  type MemoryEfficientAttentionOptions,
   requestDevice,
   type Tensor,
 } from "@denoformers/attention";
@@ -42,7 +42,7 @@ async function self(
   [N, H, K]: readonly [number, number, number],
   dtype: FloatName,
   name: string,
-  options: MemoryEfficientAttentionOptions,
+  options: AttentionForwardOptions,
 ): Promise<void> {
   const shape = [1, N, H, K];
   const [q, k, v] = inputs(device, [shape, shape, shape], dtype) as [Tensor, Tensor, Tensor];
@@ -61,7 +61,7 @@ async function decode(
     number
   >,
   dtype: FloatName,
-  options: MemoryEfficientAttentionOptions = {},
+  options: AttentionForwardOptions = {},
 ): Promise<void> {
   const cache = [1, keys, keyHeads, K];
   const [q, k, v] = inputs(device, [[1, queries, heads, K], cache, cache], dtype);
@@ -86,7 +86,7 @@ console.log(device.info.adapter);
 const scale = device.info.isFallback ? 8 : 1;
 const N = 4096 / scale;
 const H = 16 / (scale > 1 ? 4 : 1);
-const masks: Record<string, MemoryEfficientAttentionOptions> = {
+const masks: Record<string, AttentionForwardOptions> = {
   "no mask": {},
   "causal": { attnBias: new LowerTriangularMask() },
   "window of N/16": { attnBias: new LowerTriangularFromBottomRightLocalAttentionMask(N / 16) },

@@ -1,5 +1,9 @@
 /** Inputs and plain models that the tests of tensors share. */
-import type { NestedArray, Tensor } from "@denoformers/attention";
+import type { Device, NestedArray, Tensor } from "@denoformers/attention";
+import type { DeviceArray } from "../../gpu/array.ts";
+import { runtimeOf } from "../../gpu/device.ts";
+import type { Runtime } from "../../gpu/runtime/runtime.ts";
+import { tensorFrom } from "../../gpu/tensor/tensor.ts";
 
 /** An array on the host: the model that tensors are compared with. */
 export interface HostArray {
@@ -59,6 +63,25 @@ export function nested({ shape, data }: HostArray): NestedArray {
 /** Shape and elements of a tensor, for `assertAllClose`. */
 export async function read(tensor: Tensor): Promise<{ shape: readonly number[]; data: number[] }> {
   return { shape: tensor.shape, data: [...await tensor.data()] };
+}
+
+/** What a kernel makes, as a tensor that owns it. */
+export function computed(device: Device, kernel: (runtime: Runtime) => DeviceArray): Tensor {
+  const runtime = runtimeOf(device);
+  return tensorFrom(device, runtime, kernel(runtime));
+}
+
+/** The density of the standard normal distribution. */
+export function normalDensity(x: number): number {
+  return Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI);
+}
+
+/** The standard normal distribution: density(x) (x + x^3 / 3 + x^5 / (3 5) + ...) above 1/2. */
+export function normalCdf(x: number): number {
+  if (Math.abs(x) > 9) return x > 0 ? 1 : 0; // The rest is below 10^-18.
+  let sum = 0;
+  for (let term = Math.abs(x), k = 3; term > sum * 2 ** -60; term *= x * x / k, k += 2) sum += term;
+  return 0.5 + Math.sign(x) * normalDensity(x) * sum;
 }
 
 /** All subsets of the axes of a tensor. */

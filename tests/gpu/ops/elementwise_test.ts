@@ -2,8 +2,10 @@ import type { Tensor } from "@denoformers/attention";
 import { assertAllClose } from "@denoformers/attention/testing";
 import { assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { unary } from "../../../gpu/ops/elementwise.ts";
+import { arrayOf } from "../../../gpu/tensor/base.ts";
 import { assertNoLeak, nanPadded, sharedDevice } from "../../_device.ts";
-import { randomValues, read } from "../_values.ts";
+import { computed, normalCdf, randomValues, read } from "../_values.ts";
 
 const device = await sharedDevice();
 
@@ -26,6 +28,10 @@ const QUOTIENT = { atol: 0, rtol: 4e-7 };
  * train with does better; what is built on exp and log inherits theirs.
  */
 const FUNCTION = { atol: 1e-6, rtol: 5e-6 };
+
+const gelu = (x: Tensor) => computed(device, (runtime) => unary(runtime, "gelu", arrayOf(x)));
+const geluTanh = (x: Tensor) =>
+  computed(device, (runtime) => unary(runtime, "geluTanh", arrayOf(x)));
 
 const CASES: Record<string, Case> = {
   neg: { apply: (x) => x.neg(), expected: (x) => -x, low: -9, high: 9, atol: 0, rtol: 0 },
@@ -64,6 +70,14 @@ const CASES: Record<string, Case> = {
     expected: (x) => 1 / (1 + Math.exp(-x)),
     low: -30,
     high: 30,
+    ...FUNCTION,
+  },
+  gelu: { apply: gelu, expected: (x) => x * normalCdf(x), low: -9, high: 9, ...FUNCTION },
+  geluTanh: {
+    apply: geluTanh,
+    expected: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+    low: -9,
+    high: 9,
     ...FUNCTION,
   },
 };
@@ -112,6 +126,8 @@ describe("elementwise functions", () => {
         1,
         1,
       ]],
+      ["gelu", gelu(device.tensor([-Infinity, -1e30, 0, Infinity])), [0, 0, 0, Infinity]],
+      ["geluTanh", geluTanh(device.tensor([-Infinity, -1e30, 0, Infinity])), [0, 0, 0, Infinity]],
       ["relu", device.tensor([-Infinity, Infinity]).relu(), [0, Infinity]],
       ["abs", device.tensor([-Infinity, -0]).abs(), [Infinity, 0]],
     ];
@@ -123,6 +139,17 @@ describe("elementwise functions", () => {
         message: name,
       });
       tensor.dispose();
+    }
+  });
+
+  it("gelu is as accurate near 0 and far below it as an exponential", async () => {
+    const values = Float32Array.from({ length: 241 }, (_, i) => (i - 120) / 20);
+    const near = values.map((x) => x * 1e-4);
+    // An exponential of -x^2 / 2 = -18 may be 3 + 2 * 18 ulp off, the rest some ulp.
+    for (const list of [values, near]) {
+      using x = device.tensor(list);
+      using y = gelu(x);
+      assertAllClose(await y.data(), list.map((v) => v * normalCdf(v)), { atol: 0, rtol: 5e-6 });
     }
   });
 

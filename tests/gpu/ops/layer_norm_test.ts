@@ -1,6 +1,12 @@
+import type { Tensor } from "@denoformers/attention";
 import { assertAllClose } from "@denoformers/attention/testing";
 import { assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { runtimeOf } from "../../../gpu/device.ts";
+import { roundedTo } from "../../../gpu/dtype.ts";
+import { layerNormGradient } from "../../../gpu/ops/layer_norm.ts";
+import { arrayOf } from "../../../gpu/tensor/base.ts";
+import { tensorFrom } from "../../../gpu/tensor/tensor.ts";
 import { assertNoLeak, nanPadded, sharedDevice } from "../../_device.ts";
 import { randomValues, read } from "../_values.ts";
 
@@ -112,5 +118,176 @@ describe("Tensor.layerNorm()", () => {
       "bias has shape [3], expected [4] to match the last axis of [2, 4]",
     );
     assertThrows(() => x.layerNorm({ weight: row }), RangeError, "weight has shape [1, 4]");
+  });
+});
+
+const NAMES = ["input", "weight", "bias"] as const;
+type Gradients<T> = Partial<Record<typeof NAMES[number], T>>;
+
+function gradientsOf(
+  g: Tensor,
+  x: Tensor,
+  weight: Tensor | undefined,
+  { names = NAMES, epsilon = 1e-5 }: { names?: readonly string[]; epsilon?: number } = {},
+): Gradients<Tensor> {
+  const needs = {
+    input: names.includes("input"),
+    weight: names.includes("weight"),
+    bias: names.includes("bias"),
+  };
+  const runtime = runtimeOf(device);
+  const scale = weight && arrayOf(weight);
+  const found = layerNormGradient(runtime, arrayOf(g), arrayOf(x), scale, epsilon, needs);
+  return Object.fromEntries(
+    Object.entries(found).map(([name, array]) => [name, tensorFrom(device, runtime, array)]),
+  );
+}
+
+function disposeAll(gradients: Gradients<Tensor>): void {
+  for (const tensor of Object.values(gradients)) tensor.dispose();
+}
+
+/** In 64-bit floats, row by row. */
+function naiveGradients(
+  g: ArrayLike<number>,
+  x: ArrayLike<number>,
+  length: number,
+  weight?: ArrayLike<number>,
+  epsilon = 1e-5,
+): Required<Gradients<number[]>> {
+  const input: number[] = [];
+  const sums = {
+    weight: new Array<number>(length).fill(0),
+    bias: new Array<number>(length).fill(0),
+  };
+  for (let start = 0; start < x.length; start += length) {
+    const row = Array.from({ length }, (_, i) => x[start + i]!);
+    const mean = row.reduce((a, b) => a + b, 0) / length;
+    const variance = row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / length;
+    const rstd = 1 / Math.sqrt(variance + epsilon);
+    const normalized = row.map((v) => (v - mean) * rstd);
+    const gw = normalized.map((_, i) => g[start + i]! * (weight?.[i] ?? 1));
+    const meanOf = (list: number[]) => list.reduce((a, b) => a + b, 0) / length;
+    const slope = meanOf(gw.map((v, i) => v * normalized[i]!));
+    const offset = meanOf(gw);
+    normalized.forEach((v, i) => {
+      input.push(rstd * (gw[i]! - offset - v * slope));
+      sums.weight[i]! += g[start + i]! * v;
+      sums.bias[i]! += g[start + i]!;
+    });
+  }
+  return { input, ...sums };
+}
+
+describe("layerNormGradient()", () => {
+  it("agrees with 64-bit floats, for few and many rows of any length", async () => {
+    await assertNoLeak(device, async () => {
+      for (const [rows, length] of [[1, 1], [5, 7], [3, 130], [130, 65], [700, 3]] as const) {
+        const values = randomValues(rows * length, length, -3, 3);
+        const incoming = randomValues(rows * length, rows);
+        const weight = randomValues(length, 8, 0.5, 2);
+        const shape = [rows, length];
+        using x = nanPadded(device, values, shape);
+        using g = device.tensor(incoming, { shape });
+        using w = nanPadded(device, weight, [length]);
+        for (const scale of [undefined, w]) {
+          const actual = gradientsOf(g, x, scale);
+          const expected = naiveGradients(incoming, values, length, scale && weight);
+          // Rows of a few elements may have a variance of 0.01 or less, and with it slopes of 10 and more.
+          const tolerance = { atol: 2e-5, rtol: 2e-5 };
+          assertAllClose(await read(actual.input!), { shape, data: expected.input }, tolerance);
+          for (const name of ["weight", "bias"] as const) {
+            const data = expected[name];
+            assertAllClose(await read(actual[name]!), { shape: [length], data }, tolerance);
+          }
+          disposeAll(actual);
+        }
+      }
+    });
+  });
+
+  it("takes rows of several strided axes, and more than 256 slices have room for", async () => {
+    // 20,000 rows: slices of 79 rows each.
+    const shape = [40, 500, 3];
+    const values = randomValues(60_000, 1, -3, 3);
+    const incoming = randomValues(60_000, 2);
+    using dense = device.tensor(values, { shape });
+    using x = dense.transpose(0, 1).contiguous().transpose(0, 1);
+    using g = nanPadded(device, incoming, shape);
+    // So large an epsilon keeps rows of nearly equal elements from slopes of hundreds.
+    const actual = gradientsOf(g, x, undefined, { epsilon: 1 });
+    const expected = naiveGradients(incoming, values, 3, undefined, 1);
+    for (const name of NAMES) {
+      // Sums of 20,000 terms below 1 that end near 100: their roundings sum to some 10^-4.
+      const tolerance = { atol: name === "input" ? 3e-6 : 2e-4, rtol: 3e-6 };
+      assertAllClose(await actual[name]!.data(), expected[name], { ...tolerance, message: name });
+    }
+    disposeAll(actual);
+  });
+
+  it("computes what is needed only, the same bits as together", async () => {
+    using x = device.tensor(randomValues(40, 1), { shape: [8, 5] });
+    using g = device.tensor(randomValues(40, 2), { shape: [8, 5] });
+    using w = device.tensor(randomValues(5, 3));
+    const all = gradientsOf(g, x, w);
+    for (const name of NAMES) {
+      const one = gradientsOf(g, x, w, { names: [name] });
+      assertEquals(Object.keys(one), [name]);
+      assertEquals(await one[name]!.data(), await all[name]!.data());
+      disposeAll(one);
+    }
+    assertEquals(gradientsOf(g, x, w, { names: [] }), {});
+    disposeAll(all);
+  });
+
+  it("sums halves in f32, and rounds to the types of input and weight", async () => {
+    for (const dtype of ["f16", "bf16"] as const) {
+      using x = nanPadded(device, randomValues(35 * 9, 3, -2, 2), [35, 9], dtype);
+      using g = nanPadded(device, randomValues(35 * 9, 4), [35, 9], dtype);
+      using w = device.tensor(randomValues(9, 5), { dtype });
+      using wideX = x.to("f32");
+      using wideG = g.to("f32");
+      using wideW = w.to("f32");
+      const half = gradientsOf(g, x, w);
+      const mixed = gradientsOf(g, x, wideW);
+      const wide = gradientsOf(wideG, wideX, wideW);
+      assertEquals([mixed.input!.dtype, mixed.weight!.dtype, mixed.bias!.dtype], [
+        dtype,
+        "f32",
+        "f32",
+      ]);
+      for (const name of NAMES) {
+        assertEquals(half[name]!.dtype, dtype);
+        const expected = [...await wide[name]!.data()].map((value) => roundedTo(dtype, value));
+        assertEquals([...await half[name]!.data()], expected, name);
+      }
+      for (const gradients of [half, mixed, wide]) disposeAll(gradients);
+    }
+  });
+
+  it("of no rows are zeros, of no columns empty", async () => {
+    await assertNoLeak(device, async () => {
+      for (const shape of [[0, 4], [4, 0]] as const) {
+        using x = device.zeros(shape);
+        const actual = gradientsOf(x, x, undefined);
+        assertEquals([actual.input!.shape, (await actual.input!.data()).length], [shape, 0]);
+        for (const name of ["weight", "bias"] as const) {
+          assertEquals(await actual[name]!.data(), new Float32Array(shape[1]));
+        }
+        disposeAll(actual);
+      }
+    });
+  });
+
+  it("throws for a weight of another size, before any work", async () => {
+    using x = device.zeros([2, 4]);
+    using three = device.zeros([3]);
+    await assertNoLeak(device, () => {
+      assertThrows(
+        () => gradientsOf(x, x, three),
+        RangeError,
+        "weight has shape [3], expected [4]",
+      );
+    });
   });
 });

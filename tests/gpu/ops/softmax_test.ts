@@ -1,9 +1,20 @@
-import { requestDevice } from "@denoformers/attention";
+import { requestDevice, type Tensor } from "@denoformers/attention";
 import { assertAllClose } from "@denoformers/attention/testing";
 import { assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { roundedTo } from "../../../gpu/dtype.ts";
+import { softmaxGradient } from "../../../gpu/ops/softmax.ts";
+import { arrayOf } from "../../../gpu/tensor/base.ts";
 import { assertNoLeak, nanPadded, sharedDevice } from "../../_device.ts";
-import { type HostArray, hostArray, indices, placeOf, randomValues, read } from "../_values.ts";
+import {
+  computed,
+  type HostArray,
+  hostArray,
+  indices,
+  placeOf,
+  randomValues,
+  read,
+} from "../_values.ts";
 
 const device = await sharedDevice();
 
@@ -142,5 +153,87 @@ describe("Tensor.softmax() and logSumExp()", () => {
     assertThrows(() => i.logSumExp(), TypeError, "Cannot logSumExp: dtype is i32, expected f32");
     using x = device.zeros([2]);
     assertThrows(() => x.softmax(1), RangeError, "Cannot softmax: axis 1 is out of range");
+  });
+});
+
+function gradientOf(gradient: Tensor, y: Tensor, axis: number): Tensor {
+  return computed(
+    y.device,
+    (runtime) => softmaxGradient(runtime, arrayOf(gradient), arrayOf(y), axis),
+  );
+}
+
+/** y (g - sum(g y)) along an axis. */
+function naiveGradient(g: HostArray, y: HostArray, axis: number): HostArray {
+  return hostArray(y.shape, (index) => {
+    let sum = 0;
+    for (let i = 0; i < y.shape[axis]!; i++) {
+      const place = placeOf(index.with(axis, i), y.shape);
+      sum += g.data[place]! * y.data[place]!;
+    }
+    const place = placeOf(index, y.shape);
+    return y.data[place]! * (g.data[place]! - sum);
+  });
+}
+
+describe("softmaxGradient()", () => {
+  it("agrees with the formula along any axis of dense and padded arrays", async () => {
+    await assertNoLeak(device, async () => {
+      for (const shape of [[5], [3, 4, 7], [2, 129]]) {
+        const size = shape.reduce((a, b) => a * b);
+        const logits: HostArray = { shape, data: [...randomValues(size, 1, -4, 4)] };
+        const g: HostArray = { shape, data: [...randomValues(size, 2, -2, 2)] };
+        using dense = device.tensor(new Float32Array(g.data), { shape });
+        using padded = nanPadded(device, g.data, shape);
+        for (let axis = 0; axis < shape.length; axis++) {
+          const y = naiveRows(logits, axis).softmax;
+          using saved = nanPadded(device, y.data, shape);
+          for (const gradient of [dense, padded]) {
+            using actual = gradientOf(gradient, saved, axis);
+            // Sums of at most 129 products below 2, of weights that sum to 1.
+            assertAllClose(await read(actual), naiveGradient(g, y, axis), {
+              atol: 1e-6,
+              rtol: 1e-6,
+            });
+          }
+        }
+      }
+    });
+  });
+
+  it("is 0 where the weight is, whatever the gradient is there", async () => {
+    using y = device.tensor([[0, 0.25, 0.75], [0, 0, 0], [0, 0.5, 0.5]]);
+    using g = device.tensor([[NaN, 1, 2], [NaN, Infinity, 1], [-Infinity, 3, NaN]]);
+    using actual = gradientOf(g, y, 1);
+    const share = 0.25 * 0.75;
+    assertEquals([...await actual.data()], [0, -share, share, 0, 0, 0, 0, NaN, NaN]);
+  });
+
+  it("takes halves, computes in f32 and rounds once", async () => {
+    for (const dtype of ["f16", "bf16"] as const) {
+      using y = nanPadded(device, randomValues(35, 3, 0, 0.3), [5, 7], dtype);
+      using g = nanPadded(device, randomValues(35, 4), [5, 7], dtype);
+      using wideY = y.to("f32");
+      using wideG = g.to("f32");
+      using half = gradientOf(g, y, 1);
+      using wide = gradientOf(wideG, wideY, 1);
+      assertEquals(half.dtype, dtype);
+      const expected = [...await wide.data()].map((value) => roundedTo(dtype, value));
+      assertEquals([...await half.data()], expected);
+    }
+  });
+
+  it("takes empty arrays, and throws for other types", async () => {
+    for (const shape of [[0, 3], [3, 0]]) {
+      using x = device.zeros(shape);
+      using dx = gradientOf(x, x, 1);
+      assertEquals([dx.shape, (await dx.data()).length], [shape, 0]);
+    }
+    using i = device.zeros([2], { dtype: "i32" });
+    assertThrows(
+      () => gradientOf(i, i, 0),
+      TypeError,
+      "Cannot compute softmax's gradient: dtype is i32, expected f32",
+    );
   });
 });

@@ -1,0 +1,185 @@
+/**
+ * What the backward kernels have in common: configuration, statistics of rows, assembly. With P the weights, Z
+ * the factors of dropout (all 1 without it), D = rowsum(dO o O):
+ *
+ *     P = exp(S - lse)    dV = (P Z)^T dO    dS = P o (dO V^T Z - D)    dQ = scale dS K    dK = scale dS^T Q
+ *
+ * Scores are computed again, tile by tile, so that nothing of size Mq x Mkv is stored (Dao et al.,
+ * "FlashAttention", 2022, https://arxiv.org/abs/2205.14135). Every output element is summed by one thread, in
+ * one order: reruns are bit-identical.
+ */
+import type { FloatDType } from "../../gpu/dtype.ts";
+import { type Kernel, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
+import { unroll } from "../../gpu/runtime/unroll.ts";
+import { VISIBLE_KEYS, VISIBLE_QUERIES } from "../masks/window.ts";
+import { type AttentionKernelConfig, declareUnits, partsPerLane } from "./_kernel.ts";
+import { KEY_TILES, type KeyTileSource } from "./_key_tiles.ts";
+import { overLanes } from "./_lanes.ts";
+import { BACKWARD_PARAMS } from "./_params.ts";
+import { declareDecoder, declareOut, declareRows } from "./_rows.ts";
+import {
+  ADD_ALIBI,
+  ADD_BIAS_OF_ROWS,
+  declareBias,
+  DROPOUT,
+  HIDDEN,
+  KEEP_WEIGHTS,
+  MASK_SCORES,
+  NO_ALIBI,
+  NO_BIAS,
+  NO_BIAS_OF_ROWS,
+  NO_DROPOUT,
+} from "./_scores.ts";
+import { KEYS_OF_ROW, TILES, type TileSource } from "./_tiles.ts";
+
+/** Everything that is compiled into a backward kernel. */
+export interface BackwardKernelConfig extends
+  Pick<
+    AttentionKernelConfig,
+    | "headDim"
+    | "valueDim"
+    | "lanes"
+    | "rows"
+    | "threads"
+    | "tile"
+    | "storage"
+    | "output"
+    | "bias"
+    | "alibi"
+    | "dropout"
+  > {
+  /** Element type of the output's gradient. */
+  readonly gradStorage: FloatDType;
+  /** Which inputs can be read as vec4. */
+  readonly aligned: Readonly<Record<"query" | "key" | "value" | "grad", boolean>>;
+  /** How workgroups find their rows. */
+  readonly tileSource: TileSource;
+}
+
+/** What a kernel writes: WGSL at a binding. */
+export type OutputDeclaration = (binding: number) => string;
+
+/** Words of a row's statistics: log-sum-exp, D, and with ALiBi the slope of its head. */
+export function statsWords({ alibi }: { readonly alibi: boolean }): number {
+  return alibi ? 3 : 2;
+}
+
+/** Statistics of a row, which stand in the table behind the tiles. */
+const STATS = /* wgsl */ `
+fn stats_position(batch: u32, head_index: u32, query: u32) -> u32 {
+  let head_row = batch * params.groups * params.heads + head_index;
+  return params.stats_offset + STATS_WORDS * (head_row * params.queries + query);
+}
+fn row_stats(position: u32) -> vec2f {
+  return bitcast<vec2f>(vec2u(table[position], table[position + 1u]));
+}
+`;
+
+const STATS_SLOPE = /* wgsl */ `
+fn alibi_slope(batch: u32, group: u32, head: u32) -> f32 {
+  return bitcast<f32>(table[stats_position(batch, group * params.heads + head, 0u) + 2u]);
+}
+`;
+
+const kernels = new Map<string, Kernel>();
+
+/**
+ * Puts a backward kernel together, once for each configuration.
+ *
+ * Bindings: query, key, value, grad, table, bias if there is one, outputs. At most 8.
+ *
+ * @param label What the kernel is called.
+ * @param config What is compiled in.
+ * @param parts Further constants of the body, all u32; where its tiles are from; its outputs; the body.
+ */
+export function backwardKernel(
+  label: string,
+  config: BackwardKernelConfig,
+  parts: {
+    readonly constants: Readonly<Record<string, number>>;
+    readonly major: "query" | "key";
+    readonly outputs: readonly OutputDeclaration[];
+    readonly body: string;
+  },
+): Kernel {
+  const id = label + JSON.stringify([config, parts.constants]);
+  let kernel = kernels.get(id);
+  if (!kernel) kernels.set(id, kernel = buildKernel(label, config, parts));
+  return kernel;
+}
+
+function buildKernel(
+  label: string,
+  config: BackwardKernelConfig,
+  { constants, major, outputs, body }: Parameters<typeof backwardKernel>[2],
+): Kernel {
+  const { headDim, valueDim, lanes, rows, threads, tile, storage, output, aligned } = config;
+  const { kParts, vParts } = partsPerLane(config);
+  const all: Record<string, number> = {
+    LANES: lanes,
+    ROWS: rows,
+    THREADS: threads,
+    TILE: tile,
+    TILE_VECS: tile / 4,
+    BIAS_TURNS: Math.ceil(4 / lanes),
+    K_PARTS: kParts,
+    V_PARTS: vParts,
+    STATS_WORDS: statsWords(config),
+    ...constants,
+  };
+  const bias = declareBias(config.bias);
+  const inputs = [
+    declareRows("query", storage, headDim, kParts * lanes, aligned.query),
+    declareRows("key", storage, headDim, kParts * lanes, aligned.key),
+    declareRows("value", storage, valueDim, vParts * lanes, aligned.value),
+    declareRows("grad", config.gradStorage, valueDim, vParts * lanes, aligned.grad, "_grad"),
+    (binding: number) => `@group(0) @binding(${binding}) var<storage, read> table: array<u32>;\n`,
+    ...(bias ? [bias] : []),
+  ];
+  const isHalfBias = config.bias === "f16" || config.bias === "bf16";
+  const source = [
+    BACKWARD_PARAMS.wgsl,
+    ...Object.entries(all).map(([name, value]) => `const ${name} = ${value}u;\n`),
+    `const HAS_BIAS = ${config.bias !== "none"};\nconst HAS_ALIBI = ${config.alibi};\n`,
+    `const HAS_DROPOUT = ${config.dropout};\n`,
+    declareUnits(config.bias),
+    HIDDEN,
+    declareDecoder(storage, ""),
+    declareDecoder(config.gradStorage, "_grad"),
+    declareDecoder(output, "_out"),
+    isHalfBias ? declareDecoder(config.bias as FloatDType, "_bias") : "",
+    major === "query" ? TILES[config.tileSource] : KEY_TILES[keyTileSource(config.tileSource)],
+    major === "query" ? VISIBLE_KEYS + KEYS_OF_ROW : VISIBLE_QUERIES,
+    overLanes(lanes),
+    ...[...inputs, ...outputs].map((declare, binding) => declare(binding)),
+    STATS,
+    bias ? ADD_BIAS_OF_ROWS : NO_BIAS + NO_BIAS_OF_ROWS,
+    config.alibi ? STATS_SLOPE + ADD_ALIBI : NO_ALIBI,
+    MASK_SCORES,
+    config.dropout ? DROPOUT : NO_DROPOUT,
+    KEEP_WEIGHTS,
+    WORKGROUP_INDEX,
+    body,
+  ].join("");
+  return {
+    label,
+    source: unroll(source, all),
+    subgroups: lanes > 1,
+    bindings: [...inputs.map(() => "read" as const), ...outputs.map(() => "write" as const)],
+  };
+}
+
+function keyTileSource(source: TileSource): KeyTileSource {
+  return source === "computed" ? "computed" : "listed";
+}
+
+/** Rows of one of the outputs, `store_<name>(position, part, vec)`. */
+export function gradientRows(
+  name: string,
+  { output, lanes, ...dims }: BackwardKernelConfig,
+  which: "headDim" | "valueDim",
+): OutputDeclaration {
+  const dim = dims[which];
+  const { kParts, vParts } = partsPerLane({ ...dims, lanes });
+  return declareOut(output, dim, (which === "headDim" ? kParts : vParts) * lanes, name);
+}

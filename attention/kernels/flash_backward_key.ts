@@ -1,0 +1,168 @@
+/**
+ * The gradients of key and value: dK = scale dS^T Q and dV = (P Z)^T dO, see `_backward.ts` for P, Z and dS.
+ *
+ * A workgroup owns a block of rows of key and value and walks over the queries that see them, in tiles staged in
+ * workgroup memory: of each block of queries that has these rows among its keys, and of each head that shares
+ * them (grouped-query attention sums here, nothing is repeated). LANES neighbouring threads share ROWS rows, of
+ * which each holds a part of k, v, dK and dV in registers.
+ *
+ * Time O(B H Mq Mkv (2 K + 2 Kv)), less what the mask hides. Memory: the gradients.
+ */
+import type { Kernel } from "../../gpu/runtime/kernels.ts";
+import { backwardKernel, type BackwardKernelConfig, gradientRows } from "./_backward.ts";
+import {
+  KEY_ROWS,
+  QUERIES_OF_ROWS,
+  STAGE_QUERIES,
+  WEIGHTS_AND_GRADIENTS,
+  wordTurns,
+} from "./_key_steps.ts";
+import { partsPerLane, type TiledDims } from "./_kernel.ts";
+import { stagingConstants } from "./_steps.ts";
+import { backwardBlockRows, backwardQueryWorkgroupBytes } from "./flash_backward_query.ts";
+
+const BODY = /* wgsl */ `
+// Tiles lie as [query][part][lane]: constant indices but for the lane.
+var<workgroup> query_tile: array<array<array<vec4f, LANES>, K_PARTS>, TILE>;
+var<workgroup> grad_tile: array<array<array<vec4f, LANES>, V_PARTS>, TILE>;
+var<workgroup> stats_tile: array<vec2f, TILE>;
+
+@compute @workgroup_size(THREADS)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) workgroups: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  // Which rows of which key head. The first keys have the most queries under a causal mask, so they go first.
+  let job = workgroup_index(workgroup, workgroups);
+  if (job >= params.jobs) { return; }
+  let head_jobs = params.jobs / params.tiles;
+  let key_tile = key_tile_of(job / head_jobs);
+  let key_heads = params.heads / params.sum_heads;
+  let key_head = job % head_jobs % key_heads;
+  let group = job % head_jobs / key_heads;
+  ${KEY_ROWS}
+
+  var k = array<array<vec4f, K_PARTS>, ROWS>();
+  var v = array<array<vec4f, V_PARTS>, ROWS>();
+  var dk = array<array<vec4f, K_PARTS>, ROWS>();
+  var dv = array<array<vec4f, V_PARTS>, ROWS>();
+  let key_origin = params.key_offset + key_tile.batch * params.key_batch +
+    group * params.key_group + key_head * params.sum_heads * params.key_head;
+  let value_origin = params.value_offset + key_tile.batch * params.value_batch +
+    group * params.value_group + key_head * params.sum_heads * params.value_head;
+  /* unroll */ for (var r = 0u; r < ROWS; r++) {
+    let row = min(first_row + r, last_row);
+    /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
+      k[r][n] = load_key(key_origin + row * params.key_row, n * LANES + lane);
+    }
+    /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
+      v[r][n] = load_value(value_origin + row * params.value_row, n * LANES + lane);
+    }
+  }
+
+  for (var at = key_tile.first_entry; at < key_tile.end_entry; at += ENTRY_WORDS) {
+    let tile = entry_of(key_tile, at);
+    ${QUERIES_OF_ROWS}
+    for (var shared_head = 0u; shared_head < params.sum_heads; shared_head++) {
+      let head = key_head * params.sum_heads + shared_head;
+      let head_index = group * params.heads + head;
+      let query_origin = params.query_offset + key_tile.batch * params.query_batch +
+        tile.query_begin * params.query_row + group * params.query_group + head * params.query_head;
+      let grad_origin = params.grad_offset + key_tile.batch * params.grad_batch +
+        tile.query_begin * params.grad_row + group * params.grad_group + head * params.grad_head;
+      let bias_start = bias_origin(key_tile.batch, group, head) + tile.query_begin * params.bias_row;
+      let stats_start = stats_position(key_tile.batch, head_index, tile.query_begin);
+      let slope = alibi_slope(key_tile.batch, group, head);
+      for (var tile_query = begin_query; tile_query < end_query; tile_query += TILE) {
+        ${STAGE_QUERIES}
+
+        // Scores, and gradients of the weights.
+        var s = array<array<vec4f, TILE_VECS>, ROWS>();
+        var dp = array<array<vec4f, TILE_VECS>, ROWS>();
+        /* unroll */ for (var c = 0u; c < TILE; c++) {
+          /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
+            let q = query_tile[c][n][lane];
+            /* unroll */ for (var r = 0u; r < ROWS; r++) { s[r][c / 4u][c % 4u] += dot(k[r][n], q); }
+          }
+          /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
+            let g = grad_tile[c][n][lane];
+            /* unroll */ for (var r = 0u; r < ROWS; r++) { dp[r][c / 4u][c % 4u] += dot(v[r][n], g); }
+          }
+        }
+        ${WEIGHTS_AND_GRADIENTS}
+
+        // A hidden query, or the gradient of its output, may be NaN: what is zero hides it.
+        if (is_whole && !HAS_BIAS && !HAS_DROPOUT) {
+          /* unroll */ for (var c = 0u; c < TILE; c++) {
+            /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
+              let q = query_tile[c][n][lane];
+              /* unroll */ for (var r = 0u; r < ROWS; r++) { dk[r][n] += dp[r][c / 4u][c % 4u] * q; }
+            }
+            /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
+              let g = grad_tile[c][n][lane];
+              /* unroll */ for (var r = 0u; r < ROWS; r++) { dv[r][n] += s[r][c / 4u][c % 4u] * g; }
+            }
+          }
+        } else {
+          /* unroll */ for (var c = 0u; c < TILE; c++) {
+            /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
+              let q = query_tile[c][n][lane];
+              /* unroll */ for (var r = 0u; r < ROWS; r++) {
+                let ds = dp[r][c / 4u][c % 4u];
+                dk[r][n] += select(ds * q, vec4f(), ds == 0.0);
+              }
+            }
+            /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
+              let g = grad_tile[c][n][lane];
+              /* unroll */ for (var r = 0u; r < ROWS; r++) {
+                let weight = s[r][c / 4u][c % 4u];
+                dv[r][n] += select(weight * g, vec4f(), weight == 0.0);
+              }
+            }
+          }
+        }
+        workgroupBarrier();
+      }
+    }
+  }
+
+  // The queries were staged with their scale, in the unit of scores.
+  /* unroll */ for (var r = 0u; r < ROWS; r++) {
+    let row = first_row + r;
+    if (row <= last_row) {
+      let out_row = ((key_tile.batch * params.keys + row) * params.groups + group) * key_heads + key_head;
+      /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
+        store_dk(out_row * HEAD_DIM, n * LANES + lane, dk[r][n] * TO_NATURAL);
+      }
+      /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
+        store_dv(out_row * VALUE_DIM, n * LANES + lane, dv[r][n]);
+      }
+    }
+  }
+}
+`;
+
+/** Bytes of workgroup memory that a configuration takes. */
+export function backwardKeyWorkgroupBytes(config: TiledDims): number {
+  return backwardQueryWorkgroupBytes(config) + config.tile * 8;
+}
+
+/**
+ * The kernel; see {@linkcode backwardKernel} for its bindings. Outputs: dK, dense `[B, Mkv, G, H, K]`, and dV,
+ * where H is 1 if the heads of a group share theirs.
+ */
+export function backwardKeyKernel(config: BackwardKernelConfig): Kernel {
+  return backwardKernel("flash_backward_key", config, {
+    constants: {
+      BLOCK_ROWS: backwardBlockRows(config),
+      HEAD_DIM: config.headDim,
+      VALUE_DIM: config.valueDim,
+      ...stagingConstants({ ...config, ...partsPerLane(config) }),
+      WORD_TURNS: wordTurns(config.lanes),
+    },
+    major: "key",
+    outputs: [gradientRows("dk", config, "headDim"), gradientRows("dv", config, "valueDim")],
+    body: BODY,
+  });
+}

@@ -1,0 +1,64 @@
+/** Keeps gradients from growing beyond a norm. */
+import { noGrad } from "../../../gpu/autograd/mode.ts";
+import { tidy, tidyApart } from "../../../gpu/lifetime.ts";
+import { variableOf } from "../../../gpu/tensor/base.ts";
+import { stack } from "../../../gpu/tensor/join.ts";
+import type { Tensor } from "../../../gpu/tensor/tensor.ts";
+
+/** Options of {@linkcode clipGradNorm}. */
+export interface ClipGradNormOptions {
+  /** 2: root of the sum of squares (default); Infinity: the largest absolute value. */
+  normType?: 2 | typeof Infinity;
+}
+
+/**
+ * Scales all gradients by one factor if their norm, as of one long vector, is above a bound, after
+ * `torch.nn.utils.clip_grad_norm_`: by `maxNorm / (norm + 1e-6)`, and by 1 below. Norm and factor stay on the
+ * GPU: nothing is waited for. A norm that is infinite or NaN makes what PyTorch makes of it: with infinity
+ * zeros, and NaN in place of what is infinite; with NaN nothing but NaN.
+ *
+ * @param parameters Those without a gradient count for nothing. Gradients are replaced by new tensors.
+ * @param maxNorm The bound, >= 0.
+ * @param options Which norm.
+ * @returns The norm before, an f32 scalar. 0 if there is no gradient.
+ */
+export function clipGradNorm(
+  parameters: readonly Tensor[],
+  maxNorm: number,
+  { normType = 2 }: ClipGradNormOptions = {},
+): Tensor {
+  const [first] = parameters;
+  if (!first) throw new RangeError("Cannot clip gradients: there are no parameters");
+  if (!(maxNorm >= 0)) {
+    throw new RangeError(`Cannot clip gradients: maxNorm is ${maxNorm}, expected a number >= 0`);
+  }
+  if (normType !== 2 && normType !== Infinity) {
+    throw new RangeError(
+      `Cannot clip gradients: normType is ${normType}, expected 2 or Infinity`,
+    );
+  }
+  const variables = [...new Set(parameters.map((parameter) => variableOf(parameter)))]
+    .filter(({ grad }) => grad);
+  if (variables.length === 0) return first.device.zeros([]);
+  return noGrad(() =>
+    tidy(() => {
+      const norm = totalNorm(variables.map(({ grad }) => grad!), normType);
+      if (maxNorm === Infinity) return norm;
+      const factor = norm.device.full([], maxNorm).div(norm.add(1e-6)).minimum(1);
+      for (const variable of variables) {
+        const { grad, dtype } = variable;
+        variable.grad = tidyApart(() => grad!.mul(factor).to(dtype));
+        grad!.dispose();
+      }
+      return norm;
+    })
+  );
+}
+
+function totalNorm(gradients: readonly Tensor[], normType: number): Tensor {
+  const wide = (gradient: Tensor) => gradient.to("f32"); // The square of an f16 may be beyond its range.
+  if (normType === Infinity) {
+    return stack(gradients.map((g) => tidy(() => wide(g).abs().max()))).max();
+  }
+  return stack(gradients.map((g) => tidy(() => wide(g).square().sum()))).sum().sqrt();
+}

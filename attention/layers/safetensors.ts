@@ -1,0 +1,268 @@
+/**
+ * Weights to and from safetensors, the files that PyTorch's models are published in. Elements go over bit
+ * by bit: no number is converted.
+ */
+import { byteSize, type DeviceArray, isDense, produce } from "../../gpu/array.ts";
+import { type Device, runtimeOf } from "../../gpu/device.ts";
+import { type DType, encodingOf } from "../../gpu/dtype.ts";
+import { copy } from "../../gpu/ops/map.ts";
+import type { Runtime } from "../../gpu/runtime/runtime.ts";
+import { numel } from "../../gpu/shape.ts";
+import { arrayOf, TensorBase } from "../../gpu/tensor/base.ts";
+import { type Tensor, tensorFrom } from "../../gpu/tensor/tensor.ts";
+import {
+  compareText,
+  formatHeader,
+  METADATA_KEY,
+  parseHeader,
+  type TensorEntry,
+} from "./safetensors_header.ts";
+import { isWellFormed, quote } from "./safetensors_json.ts";
+
+/** Options of {@linkcode loadSafetensors}. */
+export interface LoadSafetensorsOptions {
+  /** Which tensors to load, by their names. Default: all. */
+  filter?: (name: string) => boolean;
+}
+
+/** Options of {@linkcode saveSafetensors}. */
+export interface SaveSafetensorsOptions {
+  /** Text to put into the file, by name. Default: none. */
+  metadata?: Readonly<Record<string, string>>;
+}
+
+/** The format's names of our element types, in the order that the format's own library writes them. */
+const TYPES: readonly (readonly [type: string, dtype: DType])[] = [
+  ["F32", "f32"],
+  ["U32", "u32"],
+  ["I32", "i32"],
+  ["BF16", "bf16"],
+  ["F16", "f16"],
+  ["BOOL", "bool"],
+];
+
+const DTYPES = new Map(TYPES);
+
+/**
+ * The tensors of a safetensors file, by name, with the file's types: F32, F16, BF16, I32, U32 and BOOL.
+ * The whole file is checked before anything is allocated. Needs the file in memory, and on the device
+ * what is loaded of it.
+ *
+ * @param device Where to put the tensors.
+ * @param file All bytes of the file, as `Deno.readFile()` and `Response.bytes()` give them; of a `Blob`,
+ * its `arrayBuffer()`. They may be changed as soon as this returns.
+ * @param options `filter`: which tensors to load.
+ * @returns The tensors; without a prototype, as names may be any. The caller disposes them.
+ * @throws {TypeError} For a file that is none of safetensors, and for a tensor of another type.
+ * @throws {RangeError} For a file whose lengths and offsets do not fit each other, as of one that was cut
+ * off, and for a tensor that the device cannot hold.
+ *
+ * @example Load weights into a layer, which copies them
+ * ```ts ignore
+ * const file = await Deno.readFile("attention.safetensors");
+ * tidy(() => attention.loadStateDict(loadSafetensors(device, file)));
+ * ```
+ *
+ * @example Load what belongs to one block of a larger model
+ * ```ts ignore
+ * const response = await fetch("https://example.org/model.safetensors");
+ * const tensors = loadSafetensors(device, await response.arrayBuffer(), {
+ *   filter: (name) => name.startsWith("blocks.0."),
+ * });
+ * ```
+ */
+export function loadSafetensors(
+  device: Device,
+  file: ArrayBuffer | Uint8Array,
+  { filter = () => true }: LoadSafetensorsOptions = {},
+): Record<string, Tensor> {
+  const bytes = bytesOf(file);
+  const { entries, dataStart } = parseHeader(bytes);
+  const wanted = entries.filter(({ name }) => filter(name))
+    .map((entry) => ({ entry, dtype: dtypeOf(entry) }));
+  const runtime = runtimeOf(device);
+  const tensors: Record<string, Tensor> = Object.create(null);
+  try {
+    for (const { entry: { name, shape, begin, end }, dtype } of wanted) {
+      const words = wholeWords(bytes.subarray(dataStart + begin, dataStart + end), dtype);
+      const array = produce(runtime, shape, dtype, ({ storage }) => {
+        if (words.length > 0) runtime.upload(storage, words);
+      });
+      tensors[name] = tensorFrom(device, runtime, array);
+    }
+  } catch (error) {
+    for (const tensor of Object.values(tensors)) tensor.dispose();
+    throw error;
+  }
+  return tensors;
+}
+
+/**
+ * The texts that a safetensors file carries beside its tensors.
+ *
+ * @param file All bytes of the file.
+ * @returns The texts by name; without a prototype, as names may be any.
+ * @throws {TypeError} For a file that is none of safetensors.
+ * @throws {RangeError} For a file whose lengths and offsets do not fit each other.
+ */
+export function readSafetensorsMetadata(file: ArrayBuffer | Uint8Array): Record<string, string> {
+  return parseHeader(bytesOf(file)).metadata;
+}
+
+/**
+ * The bytes of a safetensors file with these tensors, of any type and strides. The same tensors and
+ * metadata give the same bytes, those of the format's own library in Python.
+ *
+ * @param tensors By name, as a layer's `stateDict()`. They may be disposed as soon as this returns, but not
+ * changed in place, as by an optimiser, until the bytes are there.
+ * @param options `metadata`: text to put into the file.
+ * @returns The bytes, once they are read back from the device.
+ * @throws {TypeError} For what is no tensor, and for a name or a text that the format cannot hold.
+ * @throws {RangeError} If names and metadata take more than the 100 MB that the format allows.
+ * @throws {Error} If a tensor was changed in place meanwhile.
+ *
+ * @example Save a layer's weights and load them into another
+ * ```ts
+ * import { Linear, loadSafetensors, requestDevice, saveSafetensors, tidy } from "@denoformers/attention";
+ *
+ * using device = await requestDevice();
+ * const trained = new Linear(device, 64, 16, { seed: 1 });
+ * const file = await saveSafetensors(trained.stateDict(), { metadata: { format: "pt" } });
+ *
+ * const other = new Linear(device, 64, 16);
+ * tidy(() => other.loadStateDict(loadSafetensors(device, file)));
+ * ```
+ *
+ * @example Write a file
+ * ```ts ignore
+ * await Deno.writeFile("attention.safetensors", await saveSafetensors(attention.stateDict()));
+ * ```
+ */
+export async function saveSafetensors(
+  tensors: Readonly<Record<string, Tensor>>,
+  { metadata = {} }: SaveSafetensorsOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  assertMetadata(metadata);
+  const parts = inFileOrder(tensors);
+  const header = formatHeader(parts.map(({ entry }) => entry), metadata);
+  const file = new Uint8Array(header.length + (parts.at(-1)?.entry.end ?? 0));
+  file.set(header);
+  // The memory must outlive the wait, even if tensors are disposed meanwhile.
+  for (const { array } of parts) array.storage.retain();
+  try {
+    for (const { entry, array, runtime, version } of parts) {
+      const elements = await download(runtime, array);
+      assertUnchanged(entry, array, version);
+      file.set(elements.subarray(0, entry.end - entry.begin), header.length + entry.begin);
+    }
+  } finally {
+    for (const { array } of parts) array.storage.release();
+  }
+  return file;
+}
+
+/** A tensor to save. */
+interface Part {
+  readonly entry: TensorEntry;
+  readonly array: DeviceArray;
+  readonly runtime: Runtime;
+  /** That of the storage when saving began. */
+  readonly version: number;
+}
+
+/** Checked tensors with their places in the file: the widest types first, as the data have no gaps. */
+function inFileOrder(tensors: Readonly<Record<string, Tensor>>): Part[] {
+  const rank = (name: string) => TYPES.findIndex(([, dtype]) => dtype === tensors[name]!.dtype);
+  for (const [name, tensor] of Object.entries(tensors)) assertStorable(name, tensor);
+  const names = Object.keys(tensors).sort((a, b) => rank(a) - rank(b) || compareText(a, b));
+  let begin = 0;
+  return names.map((name) => {
+    const tensor = tensors[name]!;
+    const { dtype, shape } = tensor;
+    const end = begin + numel(shape) * encodingOf(dtype).bytes;
+    const entry = { name, type: TYPES[rank(name)]![0], shape, begin, end };
+    begin = end;
+    const array = arrayOf(tensor);
+    return { entry, array, runtime: runtimeOf(tensor.device), version: array.storage.version };
+  });
+}
+
+function assertStorable(name: string, tensor: Tensor): void {
+  if (!(tensor instanceof TensorBase)) {
+    throw new TypeError(
+      `Cannot save safetensors: ${quote(name)} is ${typeof tensor}, expected a Tensor`,
+    );
+  }
+  if (tensor.isDisposed) {
+    throw new TypeError(`Cannot save safetensors: tensor ${quote(name)} is disposed`);
+  }
+  if (name === METADATA_KEY || !isWellFormed(name)) {
+    throw new TypeError(
+      `Cannot save safetensors: a tensor is named ${quote(name)}, expected well-formed text ` +
+        `other than ${METADATA_KEY}; save it by another name`,
+    );
+  }
+}
+
+/** Half of a file from before an optimiser's step and half from behind it would be no model. */
+function assertUnchanged({ name }: TensorEntry, { storage }: DeviceArray, version: number): void {
+  if (storage.version !== version) {
+    throw new Error(
+      `Cannot save safetensors: tensor ${quote(name)} was changed in place meanwhile; ` +
+        "await saveSafetensors() before the next step",
+    );
+  }
+}
+
+function assertMetadata(metadata: Readonly<Record<string, string>>): void {
+  for (const [name, text] of Object.entries(metadata)) {
+    if (typeof text !== "string" || !isWellFormed(name) || !isWellFormed(text)) {
+      throw new TypeError(
+        `Cannot save safetensors: metadata has ${
+          typeof text === "string" ? quote(text) : typeof text
+        } as ${quote(name)}, expected well-formed text`,
+      );
+    }
+  }
+}
+
+/** The elements in row-major order, filled up to whole words. */
+async function download(runtime: Runtime, array: DeviceArray): Promise<Uint8Array> {
+  const { dtype, layout: { shape } } = array;
+  const dense = isDense(array) ? array : copy(runtime, array);
+  try {
+    return new Uint8Array(await runtime.download(dense.storage, byteSize(shape, dtype)));
+  } finally {
+    if (dense !== array) dense.storage.release();
+  }
+}
+
+function bytesOf(file: ArrayBuffer | Uint8Array): Uint8Array {
+  if (file instanceof ArrayBuffer) return new Uint8Array(file);
+  if (ArrayBuffer.isView(file)) {
+    return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
+  }
+  throw new TypeError(
+    `Cannot read safetensors: file is ${typeof file}, expected an ArrayBuffer or a Uint8Array, ` +
+      "as from await Deno.readFile(path) or await blob.arrayBuffer()",
+  );
+}
+
+function dtypeOf({ name, type }: TensorEntry): DType {
+  const dtype = DTYPES.get(type);
+  if (dtype !== undefined) return dtype;
+  throw new TypeError(
+    `Cannot load safetensors: tensor ${quote(name)} has dtype ${type}, expected one of ` +
+      `${[...DTYPES.keys()].join(", ")}; convert it before it is saved, or leave it out by filter`,
+  );
+}
+
+/** Bytes of a file as a buffer takes them: filled up to whole words, a bool 0 or 1. */
+function wholeWords(bytes: Uint8Array, dtype: DType): Uint8Array<ArrayBuffer> {
+  if (bytes.length % 4 === 0 && dtype !== "bool" && bytes.buffer instanceof ArrayBuffer) {
+    return bytes as Uint8Array<ArrayBuffer>;
+  }
+  const words = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
+  words.set(dtype === "bool" ? bytes.map((byte) => byte === 0 ? 0 : 1) : bytes);
+  return words;
+}

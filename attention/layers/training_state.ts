@@ -1,0 +1,79 @@
+/** A layer and its optimiser as the parts of one file. */
+import type { Tensor } from "../../gpu/tensor/tensor.ts";
+import type { Module } from "./module.ts";
+import type { Optimizer } from "./optimizers/optimizer.ts";
+import { assertLoadable } from "./state_dict.ts";
+
+/** What goes into a file: the arguments of `saveSafetensors`. */
+export interface TrainingState {
+  /** By `model.` and the parameter's path, and by `optimizer.` and the name of the state. */
+  readonly tensors: Readonly<Record<string, Tensor>>;
+  /** The optimiser's numbers, by `optimizer.` and their name. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+const MODEL = "model.";
+const OPTIMIZER = "optimizer.";
+
+/**
+ * All that training needs in order to go on: parameters, the optimiser's state, its learning rates and its
+ * steps. Copies nothing.
+ *
+ * @example Save a training, and go on with it
+ * ```ts
+ * import {
+ *   AdamW, Linear, loadSafetensors, loadTrainingState, readSafetensorsMetadata, requestDevice,
+ *   saveSafetensors, tidy, trainingState,
+ * } from "@denoformers/attention";
+ *
+ * using device = await requestDevice();
+ * const model = new Linear(device, 4, 1);
+ * const optimizer = new AdamW(model.parameters());
+ * const { tensors, metadata } = trainingState(model, optimizer);
+ * const file = await saveSafetensors(tensors, { metadata });
+ *
+ * tidy(() => {
+ *   const [tensors, metadata] = [loadSafetensors(device, file), readSafetensorsMetadata(file)];
+ *   loadTrainingState({ tensors, metadata }, model, optimizer);
+ * });
+ * ```
+ */
+export function trainingState(model: Module, optimizer: Optimizer): TrainingState {
+  const { tensors, numbers } = optimizer.stateDict();
+  const texts = Object.entries(numbers).map(([name, value]) => [OPTIMIZER + name, `${value}`]);
+  return {
+    tensors: { ...prefixed(MODEL, model.stateDict()), ...prefixed(OPTIMIZER, tensors) },
+    metadata: Object.fromEntries(texts),
+  };
+}
+
+/**
+ * Loads what {@linkcode trainingState} gave into a layer and its optimiser.
+ *
+ * @throws {RangeError} Naming what does not fit, of the layer first; nothing is loaded then.
+ */
+export function loadTrainingState(
+  { tensors, metadata }: TrainingState,
+  model: Module,
+  optimizer: Optimizer,
+): void {
+  const numbers = Object.entries(under(OPTIMIZER, metadata))
+    .map(([name, text]) => [name, Number(text)]);
+  const state = { tensors: under(OPTIMIZER, tensors), numbers: Object.fromEntries(numbers) };
+  const weights = under(MODEL, tensors);
+  assertLoadable(model.constructor.name, model.stateDict(), weights, true);
+  optimizer.loadStateDict(state);
+  model.loadStateDict(weights);
+}
+
+function prefixed<T>(prefix: string, record: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
+}
+
+/** What is under a prefix, without it. */
+function under<T>(prefix: string, record: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(
+    Object.entries(record).filter(([name]) => name.startsWith(prefix))
+      .map(([name, value]) => [name.slice(prefix.length), value]),
+  );
+}

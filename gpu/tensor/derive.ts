@@ -1,0 +1,51 @@
+/** How functions of tensors make their results, and have them recorded. */
+import { type DeviceArray, withLayout } from "../array.ts";
+import { record } from "../autograd/record.ts";
+import type { Layout } from "../layout.ts";
+import type { MapOperand } from "../ops/map.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { arrayOn, tensorFrom, tensorParts } from "./base.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** A tensor of what a kernel makes of another's array. */
+export function derive(
+  tensor: Tensor,
+  compute: (runtime: Runtime, array: DeviceArray) => DeviceArray,
+): Tensor {
+  const { device, runtime, array } = tensorParts(tensor);
+  return tensorFrom(device, runtime, compute(runtime, array));
+}
+
+/** A tensor of the same memory under another layout. */
+export function viewOf(tensor: Tensor, layoutOf: (layout: Layout) => Layout): Tensor {
+  return derive(tensor, (_, array) => {
+    const view = withLayout(array, layoutOf(array.layout));
+    array.storage.retain();
+    return view;
+  });
+}
+
+/** The other operand for a kernel; throws if it is on another device or no tensor. */
+export function operandOf(tensor: Tensor, other: Tensor | number): MapOperand {
+  return typeof other === "number" ? other : arrayOn(tensor.device, other);
+}
+
+/**
+ * Records a function of one tensor whose gradient needs nothing but its result's.
+ *
+ * @returns The result.
+ */
+export function linked(
+  name: string,
+  input: Tensor,
+  output: Tensor,
+  gradientOf: (gradient: Tensor) => Tensor,
+): Tensor {
+  record({
+    name,
+    inputs: [input],
+    outputs: [output],
+    backward: ([gradient]) => [gradientOf(gradient!)],
+  });
+  return output;
+}
