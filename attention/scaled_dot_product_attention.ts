@@ -46,7 +46,7 @@ export interface ScaledDotProductAttentionOptions {
  * or the last few; a mask of any other pattern, such as `[N1, 1, N3, 1, L, S]`, is copied once for each
  * index along the leading axes.
  *
- * A query that may see no key gives 0. No gradients yet.
+ * A query that may see no key gives 0. Gradients flow to query, key, value and an added mask.
  *
  * @param query `[N, ..., Hq, L, E]`; or `[Hq, L, E]`, or `[L, E]` for one head. Mind the order: the heads
  * come before the sequence.

@@ -11,6 +11,7 @@ import type { KernelTime } from "./runtime/profiler.ts";
 import { type DeviceOptions, requestRuntime } from "./runtime/request.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { assertShape } from "./shape.ts";
+import { assertDifferentiable } from "./tensor/differentiable.ts";
 import { type Tensor, tensorFrom } from "./tensor/tensor.ts";
 
 /** Options of the functions that make tensors. */
@@ -87,6 +88,7 @@ export class Device {
     { shape, dtype, requiresGrad }: TensorOptions & { shape?: readonly number[] } = {},
   ): Tensor {
     const parsed = parseSource(data, shape, dtype);
+    assertDifferentiable(parsed.dtype, requiresGrad);
     const array = allocate(this.#runtime, parsed.shape, parsed.dtype);
     if (parsed.bytes.length > 0) this.#runtime.upload(array.storage, parsed.bytes);
     return this.#own(array, requiresGrad);
@@ -111,6 +113,7 @@ export class Device {
     assertShape(shape, "create a tensor");
     assertDType(dtype, "create a tensor");
     assertHeldBy(dtype, value);
+    assertDifferentiable(dtype, requiresGrad);
     return this.#own(fill(this.#runtime, shape, dtype, value), requiresGrad);
   }
 

@@ -35,11 +35,16 @@ interface LaunchOptions {
   readonly params?: Partial<BackwardParams>;
 }
 
+/** How the kernels for these inputs split their work. */
+export function backwardTiles({ sizes: { K, Kv }, runtime, dropout }: AttentionInputs) {
+  return chooseBackwardTiles(K, Kv, runtime.info.subgroupSize, dropout !== undefined);
+}
+
 /** Tables, and launches that use them. Call `release()` behind the last. */
 export class BackwardRun {
   readonly inputs: AttentionInputs;
   readonly #given: BackwardInputs;
-  readonly #tiles: ReturnType<typeof chooseBackwardTiles>;
+  readonly #tiles: ReturnType<typeof backwardTiles>;
   /** Tiles of queries and of keys, where a mask has blocks; 0 where kernels compute them. */
   readonly #listed: { readonly query: number; readonly key: number };
   readonly #keyTilesOffset: number;
@@ -50,8 +55,8 @@ export class BackwardRun {
   constructor(inputs: AttentionInputs, given: BackwardInputs) {
     this.inputs = inputs;
     this.#given = given;
-    const { sizes: { B, Mq, G, H, K, Kv }, runtime } = inputs;
-    this.#tiles = chooseBackwardTiles(K, Kv, runtime.info.subgroupSize);
+    const { sizes: { B, Mq, G, H }, runtime } = inputs;
+    this.#tiles = backwardTiles(inputs);
     const { words, queryTiles, keyTiles, keyTilesOffset } = tileTable(inputs, this.#tiles);
     this.#listed = { query: queryTiles, key: keyTiles };
     this.#keyTilesOffset = keyTilesOffset;
@@ -216,7 +221,7 @@ function headRowStrides<N extends "lse" | "lse_grad">(name: N, array: DeviceArra
 }
 
 /** Tiles of queries with their page numbers, then tiles of keys; empty where kernels compute both. */
-function tileTable(inputs: AttentionInputs, choice: ReturnType<typeof chooseBackwardTiles>) {
+function tileTable(inputs: AttentionInputs, choice: ReturnType<typeof backwardTiles>) {
   const { mask } = inputs;
   if (!mask.blocks) {
     return { words: new Uint32Array(0), queryTiles: 0, keyTiles: 0, keyTilesOffset: 0 };

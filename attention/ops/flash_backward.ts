@@ -16,9 +16,8 @@ import {
   backwardQueryWorkgroupBytes,
 } from "../kernels/flash_backward_query.ts";
 import { backwardRowBiasKernel } from "../kernels/flash_backward_row_bias.ts";
-import { chooseBackwardTiles } from "../kernels/tile_config.ts";
 import { canStore } from "../kernels/_rows.ts";
-import { BackwardRun } from "./backward_run.ts";
+import { BackwardRun, backwardTiles } from "./backward_run.ts";
 import { biasAxes } from "./bias_axes.ts";
 import { bindingReasons, headDimReasons, workgroupMemoryReasons } from "./reasons.ts";
 
@@ -32,9 +31,9 @@ export const flashBackward: BackwardOp = {
   name: "flashB",
 
   notSupportedReasons(inputs: AttentionInputs): string[] {
-    const { sizes: { K, Kv }, runtime } = inputs;
+    const { K, Kv } = inputs.sizes;
     const dims = { headDim: K, valueDim: Kv };
-    const { query, key } = chooseBackwardTiles(K, Kv, runtime.info.subgroupSize);
+    const { query, key } = backwardTiles(inputs);
     const bytes = Math.max(
       backwardQueryWorkgroupBytes({ ...dims, ...query }),
       backwardKeyWorkgroupBytes({ ...dims, ...key }),

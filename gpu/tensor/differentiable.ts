@@ -1,8 +1,16 @@
 /** What autograd adds to a tensor: whether gradients flow to it, and the gradient itself. */
-import { isFloat } from "../dtype.ts";
+import { type DType, isFloat } from "../dtype.ts";
 import { checkedRoot, runBackward } from "../autograd/engine.ts";
 import { TensorBase, tensorFrom, tensorParts, variableOf } from "./base.ts";
 import type { Tensor } from "./tensor.ts";
+
+/** Throws if gradients are to flow to a tensor of a type that has none. */
+export function assertDifferentiable(dtype: DType, requiresGrad: boolean | undefined): void {
+  if (!requiresGrad || isFloat(dtype)) return;
+  throw new TypeError(
+    `Cannot set requiresGrad: dtype is ${dtype}, expected f32, f16 or bf16, convert with .to("f32")`,
+  );
+}
 
 /** Options of {@linkcode DifferentiableTensor.backward}. */
 export interface BackwardOptions {
@@ -27,11 +35,7 @@ export abstract class DifferentiableTensor extends TensorBase {
   set requiresGrad(value: boolean) {
     const { dtype } = tensorParts(this).array;
     const variable = variableOf(this);
-    if (value && !isFloat(dtype)) {
-      throw new TypeError(
-        `Cannot set requiresGrad: dtype is ${dtype}, expected f32, f16 or bf16, convert with .to("f32")`,
-      );
-    }
+    assertDifferentiable(dtype, value);
     if (!value && variable.node) {
       throw new Error(
         `Cannot set requiresGrad to false: the tensor was computed by ${variable.node.name}, use detach()`,

@@ -1,4 +1,3 @@
-// deno-lint-ignore-file no-console -- a program of the command line
 /**
  * Prints how long attention takes on the GPU, forward: masks, element types, head dims, decoding. Medians of
  * calls one behind the other, so that the clocks of a GPU stay up.
@@ -16,25 +15,9 @@ import {
   LowerTriangularFromBottomRightLocalAttentionMask,
   LowerTriangularMask,
   memoryEfficientAttention,
-  requestDevice,
   type Tensor,
 } from "@denoformers/attention";
-
-type FloatName = "f32" | "f16" | "bf16";
-
-/** Median time on the GPU, in ms; the first calls compile and are left out. */
-async function median(device: Device, run: () => Tensor, calls: number): Promise<number> {
-  const times: number[] = [];
-  for (let call = 0; call < calls + 3; call++) {
-    const { milliseconds } = await device.profile(() => run().dispose());
-    if (call >= 3) times.push(milliseconds);
-  }
-  return times.sort((a, b) => a - b)[calls >> 1]!;
-}
-
-function inputs(device: Device, shapes: readonly number[][], dtype: FloatName): Tensor[] {
-  return shapes.map((shape, i) => device.randn(shape, { seed: i + 1, dtype }));
-}
+import { benchDevice, type FloatName, inputs, median, print, scaleFor } from "./_measure.ts";
 
 /** One line: what, time, TFLOP/s by the cells that the mask leaves. */
 async function self(
@@ -46,7 +29,7 @@ async function self(
 ): Promise<void> {
   const shape = [1, N, H, K];
   const [q, k, v] = inputs(device, [shape, shape, shape], dtype) as [Tensor, Tensor, Tensor];
-  const time = await median(device, () => memoryEfficientAttention(q, k, v, options), 20);
+  const time = await median(device, () => memoryEfficientAttention(q, k, v, options).dispose(), 20);
   const mask = options.attnBias as AttentionBias | undefined;
   const rate = attentionFlops(q, k, v, { attnBias: mask }).forward / time / 1e9;
   for (const tensor of [q, k, v]) tensor.dispose();
@@ -65,7 +48,11 @@ async function decode(
 ): Promise<void> {
   const cache = [1, keys, keyHeads, K];
   const [q, k, v] = inputs(device, [[1, queries, heads, K], cache, cache], dtype);
-  const time = await median(device, () => memoryEfficientAttention(q!, k!, v!, options), 20);
+  const time = await median(
+    device,
+    () => memoryEfficientAttention(q!, k!, v!, options).dispose(),
+    20,
+  );
   for (const tensor of [q, k, v]) tensor!.dispose();
   const bytes = 2 * keys * keyHeads * K * (dtype === "f32" ? 4 : 2);
   const op = options.op ? ` by ${options.op.name}` : "";
@@ -73,17 +60,8 @@ async function decode(
   print(what, time, `${(bytes / time / 1e6).toFixed(0)} GB/s`);
 }
 
-function print(what: string, time: number, rate: string): void {
-  console.log(`${what.padEnd(58)} ${time.toFixed(3).padStart(9)} ms  ${rate}`);
-}
-
-using device = await requestDevice();
-if (!device.info.timestamps) {
-  throw new Error(`Cannot time kernels: ${device.info.adapter} has no timestamp-query`);
-}
-console.log(device.info.adapter);
-// A CPU takes a thousand times as long.
-const scale = device.info.isFallback ? 8 : 1;
+using device = await benchDevice();
+const scale = scaleFor(device);
 const N = 4096 / scale;
 const H = 16 / (scale > 1 ? 4 : 1);
 const masks: Record<string, AttentionForwardOptions> = {

@@ -68,7 +68,27 @@ const OPERATIONS: Record<string, () => Tensor> = {
   "cat": () => cat([a, a.slice(0, 0, 3)]),
   "cat of bools": () => cat([mask, mask.slice(0, 0, 2)]),
   "stack": () => stack([a, a.add(1)], 1),
+  "gelu": () => a.gelu(),
+  "indexSelect": () => a.indexSelect(1, [3, 0, 3]),
+  "gradients of arithmetic": () => gradient((x) => x.div(b.select(0, 0).slice(0, 0, 13)).gelu()),
+  "the gradient of a slice": () => gradient((x) => x.slice(1, 2, 9)),
+  "the gradient of softmax": () => gradient((x) => x.softmax(0)),
+  "the gradient of layerNorm": () => gradient((x) => x.layerNorm()),
+  "the gradient of a weight of layerNorm": () =>
+    gradient((x) => a.layerNorm({ weight: x.select(0, 0) })),
+  "the gradient of matmul": () => gradient((x) => x.matmul(b)),
+  "the gradient of max": () => gradient((x) => x.max({ axis: 0 })),
+  "the gradient of indexSelect": () => gradient((x) => x.indexSelect(0, [2, 2, 10])),
 };
+
+/** The gradient of a function at `a`, with an upstream gradient that is not the same everywhere. */
+function gradient(fn: (x: Tensor) => Tensor): Tensor {
+  const x = a.clone();
+  x.requiresGrad = true;
+  const out = fn(x);
+  out.backward(device.arange(0, out.size).mul(1 / out.size).reshape(out.shape));
+  return x.grad!.clone();
+}
 
 describe("results do not depend on what their buffers held, nor change from run to run", () => {
   for (const [name, operation] of Object.entries(OPERATIONS)) {
