@@ -29,9 +29,9 @@ export {
 export { AdamW, type AdamWOptions } from "./optimizers/adamw.ts";
 export { clipGradNorm, type ClipGradNormOptions } from "./optimizers/clip_grad_norm.ts";
 export {
+  type OptimizedParameters,
   Optimizer,
   type ParameterGroup,
-  type Parameters,
   type UpdateSettings,
 } from "./optimizers/optimizer.ts";
 export { cosineSchedule, type CosineScheduleOptions } from "./optimizers/schedule.ts";

@@ -9,7 +9,11 @@ import {
   tidy,
 } from "@denoformers/attention";
 import { assertAllClose } from "@denoformers/attention/testing";
-import { referenceAttention, type ReferenceBias } from "../../attention/reference.ts";
+import {
+  referenceAttention,
+  type ReferenceBias,
+  type ReferenceOptions,
+} from "../../attention/reference.ts";
 import { decodeHalf, encodeHalf } from "../../gpu/half.ts";
 import { numel } from "../../gpu/shape.ts";
 import { nanPadded } from "../_device.ts";
@@ -101,14 +105,11 @@ export async function assertMatchesReference(
   testCase: Case,
   tolerance: Tolerance = TIGHT,
 ): Promise<Float32Array> {
-  const { query, key, value, spread, dtype = "f32", outputDtype = dtype } = testCase;
-  const [q, k, v] = [query, key, value].map((shape, i) => ({
-    shape,
-    data: rounded(randomValues(numel(shape), i + 1, spread), dtype),
-  })) as [Host, Host, Host];
-  const bias = testCase.bias && biasValues(testCase);
-  const { out, lse } = await compute(device, testCase, { q, k, v, bias });
-  const expected = expectedResult(testCase, { q, k, v, bias });
+  const { dtype = "f32", outputDtype = dtype } = testCase;
+  const inputs = hostInputs(testCase);
+  const { out, lse } = await compute(device, testCase, inputs);
+  const { q, k, v } = inputs;
+  const expected = referenceAttention(q, k, v, referenceOptions(testCase, inputs));
   assertAllClose(out, expected.out, {
     atol: tolerance.atol,
     rtol: tolerance.rtol + (tolerance === TIGHT ? ROUNDING[outputDtype] : 0),
@@ -123,16 +124,28 @@ export async function assertMatchesReference(
   return out.data;
 }
 
-interface Host {
+/** A contiguous tensor on the host. */
+export interface Host {
   readonly shape: readonly number[];
   readonly data: Float32Array;
 }
 
-interface HostInputs {
+/** What a case is computed from. */
+export interface HostInputs {
   readonly q: Host;
   readonly k: Host;
   readonly v: Host;
   readonly bias: (ReferenceBias & Host) | undefined;
+}
+
+/** The inputs of a case, the same each time. */
+export function hostInputs(testCase: Case): HostInputs {
+  const { query, key, value, spread, dtype = "f32" } = testCase;
+  const [q, k, v] = [query, key, value].map((shape, i) => ({
+    shape,
+    data: rounded(randomValues(numel(shape), i + 1, spread), dtype),
+  })) as [Host, Host, Host];
+  return { q, k, v, bias: testCase.bias && biasValues(testCase) };
 }
 
 /** Every number as the element type holds it. */
@@ -171,12 +184,13 @@ async function compute(
   return result;
 }
 
-function expectedResult(
+/** A case's options as the reference takes them. */
+export function referenceOptions(
   { query, key, mask, alibi, p, seed = 7, scale }: Case,
-  { q, k, v, bias }: HostInputs,
-) {
+  { bias }: Pick<HostInputs, "bias">,
+): ReferenceOptions {
   const placeOf = placesOf(mask, query[1]!, key[1]!);
-  return referenceAttention(q, k, v, {
+  return {
     ...(scale === undefined ? {} : { scale }),
     ...(bias ? { bias } : {}),
     ...(mask ? { allowed: allowedBy(mask, query[1]!, key[1]!) } : {}),
@@ -190,7 +204,7 @@ function expectedResult(
       }
       : {}),
     ...(p ? { factor: (b, h, i, j) => keptFactor(p, seed, h, placeOf(b, i, j)) } : {}),
-  });
+  };
 }
 
 /** By the mask as it materializes. */
@@ -213,7 +227,8 @@ function biasValues(
   return { shape: shape!, data: rounded(data, biasDtype) };
 }
 
-function describeCase({ query, key, value, mask, op, ...rest }: Case): string {
+/** A case in a line, for messages. */
+export function describeCase({ query, key, value, mask, op, ...rest }: Case): string {
   const shapes = [query, key, value].map((shape) => `[${shape}]`).join(" ");
   return `${op?.name ?? "chosen op"} on ${shapes} with ${mask?.constructor.name ?? "no mask"} ${
     JSON.stringify(rest)

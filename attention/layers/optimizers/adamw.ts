@@ -4,7 +4,7 @@ import { adamwStep } from "../../../gpu/ops/updates.ts";
 import { arrayOf } from "../../../gpu/tensor/base.ts";
 import type { Tensor } from "../../../gpu/tensor/tensor.ts";
 import { assertDecay, assertNonNegative } from "./checks.ts";
-import { Optimizer, type Parameters, type UpdateSettings } from "./optimizer.ts";
+import { type OptimizedParameters, Optimizer, type UpdateSettings } from "./optimizer.ts";
 
 /** Options of {@linkcode AdamW}; names and defaults are PyTorch's, in camelCase. */
 export interface AdamWOptions {
@@ -51,7 +51,7 @@ export class AdamW extends Optimizer {
   readonly #settings: { beta1: number; beta2: number; epsilon: number; maximize: boolean };
 
   /** Makes the optimiser of these parameters, or groups of them. */
-  constructor(parameters: Parameters, options: AdamWOptions = {}) {
+  constructor(parameters: OptimizedParameters, options: AdamWOptions = {}) {
     const { learningRate = 1e-3, betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 1e-2 } =
       options;
     const [beta1, beta2] = betas;

@@ -18,7 +18,7 @@ export interface ParameterGroup {
 }
 
 /** What an optimiser takes: parameters, or groups of them. */
-export type Parameters = readonly Tensor[] | readonly ParameterGroup[];
+export type OptimizedParameters = readonly Tensor[] | readonly ParameterGroup[];
 
 /** The settings of one parameter's update. */
 export interface UpdateSettings {
@@ -44,7 +44,7 @@ export abstract class Optimizer {
 
   /** Checks the parameters; `stateNames` are the tensors that each of them needs in `update`. */
   protected constructor(
-    parameters: Parameters,
+    parameters: OptimizedParameters,
     { learningRate, weightDecay }: UpdateSettings,
     stateNames: readonly string[],
   ) {
@@ -173,7 +173,7 @@ export abstract class Optimizer {
   }
 }
 
-function groupsOf(parameters: Parameters): ParameterGroup[] {
+function groupsOf(parameters: OptimizedParameters): ParameterGroup[] {
   const list = [...parameters];
   if (list.every((item) => item instanceof TensorBase)) return [{ parameters: list }];
   return list.map((item) => {

@@ -4,7 +4,7 @@ import { sgdStep } from "../../../gpu/ops/updates.ts";
 import { arrayOf } from "../../../gpu/tensor/base.ts";
 import type { Tensor } from "../../../gpu/tensor/tensor.ts";
 import { assertNonNegative } from "./checks.ts";
-import { Optimizer, type Parameters, type UpdateSettings } from "./optimizer.ts";
+import { type OptimizedParameters, Optimizer, type UpdateSettings } from "./optimizer.ts";
 
 /** Options of {@linkcode SGD}; names and defaults are PyTorch's, in camelCase. */
 export interface SGDOptions {
@@ -32,7 +32,7 @@ export class SGD extends Optimizer {
   readonly #settings: Required<Omit<SGDOptions, "learningRate" | "weightDecay">>;
 
   /** Makes the optimiser of these parameters, or groups of them. */
-  constructor(parameters: Parameters, options: SGDOptions) {
+  constructor(parameters: OptimizedParameters, options: SGDOptions) {
     const { learningRate, momentum = 0, dampening = 0, weightDecay = 0 } = options;
     const { nesterov = false, maximize = false } = options;
     assertNonNegative("make SGD", "momentum", momentum);

@@ -40,7 +40,7 @@ export function rowsOf(mask: AttentionBias, [queries, keys]: readonly [number, n
 }
 
 /** Calls what a case's steps name. */
-export async function makeGolden({ made }: GoldenCase): Promise<AttentionBias> {
+export async function makeGolden({ made }: Pick<GoldenCase, "made">): Promise<AttentionBias> {
   let mask: unknown;
   for (const [name, args] of made) {
     const [owner, method] = name.includes(".") ? name.split(".") : [undefined, name];
