@@ -29,6 +29,7 @@ import {
   NO_BIAS,
   NO_BIAS_OF_ROWS,
   NO_DROPOUT,
+  WEIGHTS_OF,
 } from "./_scores.ts";
 import { KEYS_OF_ROW, TILES, type TileSource } from "./_tiles.ts";
 
@@ -156,6 +157,7 @@ function buildKernel(
     bias ? ADD_BIAS_OF_ROWS : NO_BIAS + NO_BIAS_OF_ROWS,
     config.alibi ? STATS_SLOPE + ADD_ALIBI : NO_ALIBI,
     MASK_SCORES,
+    WEIGHTS_OF,
     config.dropout ? DROPOUT : NO_DROPOUT,
     KEEP_WEIGHTS,
     WORKGROUP_INDEX,

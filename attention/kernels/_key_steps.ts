@@ -116,7 +116,7 @@ export const WEIGHTS_AND_GRADIENTS = /* wgsl */ `
               s[r][v] = add_bias_of_rows(s[r][v], position, lane);
             }
             if (!is_whole) { s[r][v] = mask_scores(s[r][v], tile_query + 4u * v, range[r]); }
-            let p = exp2((s[r][v] - lse) * TO_LOG2);
+            let p = weights_of(s[r][v], lse);
             var keep = p;
             if (HAS_DROPOUT) {
               let own_bit = (first_key & 3u) + r;

@@ -169,6 +169,13 @@ export const NO_DROPOUT = /* wgsl */ `
 fn dropped(block: u32, head_index: u32, row: u32, key: u32) -> u32 { return 0u; }
 `;
 
+/** `weights_of(scores, lse)`, where the log-sum-exp is known. A hidden key has weight 0, even if lse is NaN. */
+export const WEIGHTS_OF = /* wgsl */ `
+fn weights_of(scores: vec4f, lse: vec4f) -> vec4f {
+  return select(exp2((scores - lse) * TO_LOG2), vec4f(), scores == vec4f(HIDDEN));
+}
+`;
+
 /** `keep_weights(weights, bits)`: 0 in place of dropped weights. */
 export const KEEP_WEIGHTS = /* wgsl */ `
 fn keep_weights(weights: vec4f, bits: u32) -> vec4f {

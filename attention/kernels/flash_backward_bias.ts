@@ -100,7 +100,7 @@ fn main(
         let row = min(first_row + r, tile.queries - 1u);
         let stats = row_stats(stats_position(tile.batch, head_index, tile.query_begin + row));
         /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          let p = exp2((s[r][v] - stats.x) * TO_LOG2);
+          let p = weights_of(s[r][v], vec4f(stats.x));
           if (HAS_DROPOUT) {
             dp[r][v] = keep_weights(dp[r][v] * params.keep_factor, bits >> (4u * (r * TILE_VECS + v)));
           }

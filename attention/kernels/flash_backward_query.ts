@@ -100,7 +100,7 @@ fn main(
     // Gradients of the scores, in place of the scores. A hidden value may be NaN: a weight of zero hides it.
     /* unroll */ for (var r = 0u; r < ROWS; r++) {
       /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-        let p = exp2((s[r][v] - stats[r].x) * TO_LOG2);
+        let p = weights_of(s[r][v], vec4f(stats[r].x));
         if (HAS_DROPOUT) {
           dp[r][v] = keep_weights(dp[r][v] * params.keep_factor, bits >> (4u * (r * TILE_VECS + v)));
         }

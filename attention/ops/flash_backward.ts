@@ -50,6 +50,8 @@ export const flashBackward: BackwardOp = {
     given: BackwardInputs,
     needs: Readonly<Record<Differentiable, boolean>>,
   ): BackwardResult {
+    const { B, G, H, Mq, Mkv } = inputs.sizes;
+    if (numel([B, G, H, Mq, Mkv]) === 0) return zeroGradients(inputs, needs);
     const run = new BackwardRun(inputs, given);
     const made: Tensor[] = [];
     const own = (array: DeviceArray, shape: readonly number[], dtype: FloatDType): Tensor => {
@@ -75,6 +77,21 @@ export const flashBackward: BackwardOp = {
   },
 };
 
+/** All gradients where no query meets a key. */
+function zeroGradients(
+  { device, shapes, storage, biasTensor }: AttentionInputs,
+  needs: Readonly<Record<Differentiable, boolean>>,
+): BackwardResult {
+  const zeros = (name: "query" | "key" | "value") =>
+    needs[name] ? device.zeros(shapes[name], { dtype: storage }) : undefined;
+  return {
+    query: zeros("query"),
+    key: zeros("key"),
+    value: zeros("value"),
+    bias: needs.bias ? device.zeros(biasTensor!.shape, { dtype: biasTensor!.dtype }) : undefined,
+  };
+}
+
 /** Makes a tensor of this shape and type of an array, which it takes over. */
 type Own = (array: DeviceArray, shape: readonly number[], dtype: FloatDType) => Tensor;
 
@@ -99,7 +116,9 @@ function keyGradients(
   // Heads of a group share key or value if these have one; sharing both, they are summed in the kernel.
   const ownHeads = { key: ownHeadsOf(run, "key"), value: ownHeadsOf(run, "value") };
   const heads = Math.max(ownHeads.key, ownHeads.value);
-  const output = canStore(storage, K) && canStore(storage, Kv) ? storage : "f32";
+  // What is summed behind the kernel is not rounded before.
+  const isFinal = ownHeads.key === ownHeads.value && canStore(storage, K) && canStore(storage, Kv);
+  const output = isFinal ? storage : "f32";
   const shape = (dim: number) => [B, Mkv, G, heads, dim];
   const [dk, dv] = run.fill(
     [{ shape: shape(K), dtype: output }, { shape: shape(Kv), dtype: output }],
@@ -151,17 +170,13 @@ function biasGradient(run: BackwardRun, own: Own): Tensor {
   };
   // Only what some row may see is written.
   const sum = fill(runtime, shape, "f32", 0);
-  if (numel(shape) > 0 && numel([B, G, H, Mq, Mkv]) > 0) {
-    const kernel = isRow ? backwardRowBiasKernel : backwardBiasKernel;
-    const major = isRow ? "key" : "query";
-    run.launch(kernel, major, {
-      output: "f32",
-      outputs: [sum],
-      jobs: axes[1] * axes[2],
-      batches: axes[0],
-      params,
-    });
-  }
+  run.launch(isRow ? backwardRowBiasKernel : backwardBiasKernel, isRow ? "key" : "query", {
+    output: "f32",
+    outputs: [sum],
+    jobs: axes[1] * axes[2],
+    batches: axes[0],
+    params,
+  });
   if (!isRow || axes[4] === Mkv) return own(sum, biasTensor!.shape, dtype);
   const whole = reduce(runtime, "sum", sum, [4]);
   sum.storage.release();

@@ -61,11 +61,11 @@ export const mathBackward: BackwardOp = {
   },
 };
 
-/** `exp(S - lse)`; 0 where a row has no keys. Disposes the scores. */
+/** `exp(S - lse)`; 0 where a key is hidden, even from a row whose lse is NaN. Disposes the scores. */
 function weightsOf(inputs: AttentionInputs, scores: Tensor, lse: DeviceArray): Tensor {
   const sums = view(inputs, lse).unsqueeze(-1); // [B, G, H, Mq, 1]
   const finite = sums.maskedFill(sums.eq(-Infinity), 0);
-  const weights = scores.sub(finite).exp();
+  const weights = scores.sub(finite).exp().maskedFill(scores.eq(-Infinity), 0);
   scores.dispose();
   return weights;
 }

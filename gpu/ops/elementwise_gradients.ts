@@ -110,8 +110,8 @@ const BINARY_GRADIENTS: Readonly<
   ],
   div: [
     { reads: ["g", "y"], expression: "g / y" },
-    // Not by y * y, which overflows before the quotient does.
-    { reads: BOTH, expression: "-g * (x / y / y)" },
+    // Not by y * y, which overflows before the quotient does; some drivers make that of x / y / y, too.
+    { reads: BOTH, expression: "-(g / y) * (x / y)" },
   ],
   pow: [
     { reads: BOTH, expression: "select(g * y * power(x, y - 1.0), 0.0, y == 0.0)", helpers: POWER },
