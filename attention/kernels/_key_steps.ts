@@ -18,7 +18,7 @@ export const QUERIES_OF_ROWS = /* wgsl */ `
     let first_key = first_row + tile.shift; // Wraps around before the block's first key.
     var range = array<vec2u, ROWS>();
     /* unroll */ for (var r = 0u; r < ROWS; r++) {
-      let is_key = first_key + r < tile.keys && first_row + r <= last_row;
+      let is_key = (first_key + r < tile.keys) & (first_row + r <= last_row);
       range[r] = select(vec2u(), visible_queries(first_key + r, tile.queries, tile.keys), is_key);
     }
     // Bounds never fall from key to key, so the first and the last that there are give the workgroup's.
@@ -32,8 +32,8 @@ export const QUERIES_OF_ROWS = /* wgsl */ `
 `;
 
 /**
- * Puts the queries of a tile, scaled, the gradients of their outputs and their statistics into workgroup
- * memory; what lies outside is zero, and hidden later on. Behind it stands a barrier.
+ * Puts the queries of a tile, scaled, and the gradients of their outputs into workgroup memory; what lies
+ * outside is zero, and hidden later on. Behind it stands a barrier.
  */
 export const STAGE_QUERIES = /* wgsl */ `
         /* unroll */ for (var turn = 0u; turn < KEY_TURNS; turn++) {
@@ -60,13 +60,6 @@ export const STAGE_QUERIES = /* wgsl */ `
             grad_tile[i / (V_PARTS * LANES)][part / LANES][part % LANES] = staged;
           }
         }
-        if (thread < TILE) {
-          var staged = vec2f();
-          if (tile_query + thread < tile.queries) {
-            staged = row_stats(stats_start + (tile_query + thread) * STATS_WORDS);
-          }
-          stats_tile[thread] = staged;
-        }
         workgroupBarrier();
 `;
 
@@ -77,18 +70,18 @@ export const STAGE_QUERIES = /* wgsl */ `
 export const WEIGHTS_AND_GRADIENTS = /* wgsl */ `
         var is_whole = true;
         /* unroll */ for (var r = 0u; r < ROWS; r++) {
-          is_whole = is_whole && range[r].x <= tile_query && tile_query + TILE <= range[r].y;
+          is_whole = is_whole & (range[r].x <= tile_query) & (tile_query + TILE <= range[r].y);
         }
         /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
           let queries = tile_query + 4u * v + vec4u(0u, 1u, 2u, 3u);
-          let lse = vec4f(
-            stats_tile[4u * v].x, stats_tile[4u * v + 1u].x,
-            stats_tile[4u * v + 2u].x, stats_tile[4u * v + 3u].x,
-          );
-          let delta = vec4f(
-            stats_tile[4u * v].y, stats_tile[4u * v + 1u].y,
-            stats_tile[4u * v + 2u].y, stats_tile[4u * v + 3u].y,
-          );
+          var lse = vec4f();
+          var delta = vec4f();
+          /* unroll */ for (var c = 0u; c < 4; c++) {
+            let query = min(queries[c], tile.queries - 1u);
+            let stats = row_stats(stats_start + query * STATS_WORDS);
+            lse[c] = stats.x;
+            delta[c] = stats.y;
+          }
           // Random words are of four keys of a query, and rows need not begin at a multiple of four: two words
           // a query hold all bits of this thread's rows. Lanes draw them in turn; an OR hands all round.
           var bits = 0u;

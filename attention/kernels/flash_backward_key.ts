@@ -17,15 +17,14 @@ import {
   WEIGHTS_AND_GRADIENTS,
   wordTurns,
 } from "./_key_steps.ts";
-import { partsPerLane, type TiledDims } from "./_kernel.ts";
+import { partsPerLane } from "./_kernel.ts";
 import { stagingConstants } from "./_steps.ts";
-import { backwardBlockRows, backwardQueryWorkgroupBytes } from "./flash_backward_query.ts";
+import { backwardBlockRows } from "./flash_backward_query.ts";
 
 const BODY = /* wgsl */ `
 // Tiles lie as [query][part][lane]: constant indices but for the lane.
 var<workgroup> query_tile: array<array<array<vec4f, LANES>, K_PARTS>, TILE>;
 var<workgroup> grad_tile: array<array<array<vec4f, LANES>, V_PARTS>, TILE>;
-var<workgroup> stats_tile: array<vec2f, TILE>;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -142,11 +141,6 @@ fn main(
   }
 }
 `;
-
-/** Bytes of workgroup memory that a configuration takes. */
-export function backwardKeyWorkgroupBytes(config: TiledDims): number {
-  return backwardQueryWorkgroupBytes(config) + config.tile * 8;
-}
 
 /**
  * The kernel; see {@linkcode backwardKernel} for its bindings. Outputs: dK, dense `[B, Mkv, G, H, K]`, and dV,

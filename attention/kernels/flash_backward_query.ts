@@ -143,8 +143,8 @@ fn main(
 }
 `;
 
-/** Bytes of workgroup memory that a configuration takes. */
-export function backwardQueryWorkgroupBytes(config: TiledDims): number {
+/** Bytes of workgroup memory that a backward kernel of any kind takes. */
+export function backwardWorkgroupBytes(config: TiledDims): number {
   const { kParts, vParts } = partsPerLane(config);
   return config.tile * (kParts + vParts) * config.lanes * 16;
 }

@@ -24,7 +24,6 @@ import { backwardBlockRows } from "./flash_backward_query.ts";
 const BODY = /* wgsl */ `
 var<workgroup> query_tile: array<array<array<vec4f, LANES>, K_PARTS>, TILE>;
 var<workgroup> grad_tile: array<array<array<vec4f, LANES>, V_PARTS>, TILE>;
-var<workgroup> stats_tile: array<vec2f, TILE>;
 
 @compute @workgroup_size(THREADS)
 fn main(

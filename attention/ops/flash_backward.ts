@@ -9,12 +9,9 @@ import { tensorFrom } from "../../gpu/tensor/base.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import type { BackwardInputs, BackwardOp, BackwardResult, Differentiable } from "../dispatch.ts";
 import type { AttentionInputs } from "../inputs.ts";
-import { backwardKeyKernel, backwardKeyWorkgroupBytes } from "../kernels/flash_backward_key.ts";
+import { backwardKeyKernel } from "../kernels/flash_backward_key.ts";
 import { backwardBiasKernel } from "../kernels/flash_backward_bias.ts";
-import {
-  backwardQueryKernel,
-  backwardQueryWorkgroupBytes,
-} from "../kernels/flash_backward_query.ts";
+import { backwardQueryKernel, backwardWorkgroupBytes } from "../kernels/flash_backward_query.ts";
 import { backwardRowBiasKernel } from "../kernels/flash_backward_row_bias.ts";
 import { canStore } from "../kernels/_rows.ts";
 import { BackwardRun, backwardTiles } from "./backward_run.ts";
@@ -34,13 +31,10 @@ export const flashBackward: BackwardOp = {
     const { K, Kv } = inputs.sizes;
     const dims = { headDim: K, valueDim: Kv };
     const { query, key } = backwardTiles(inputs);
-    const bytes = Math.max(
-      backwardQueryWorkgroupBytes({ ...dims, ...query }),
-      backwardKeyWorkgroupBytes({ ...dims, ...key }),
-    );
+    const bytes = [query, key].map((tiles) => backwardWorkgroupBytes({ ...dims, ...tiles }));
     return [
       ...headDimReasons(inputs),
-      ...workgroupMemoryReasons(inputs, bytes),
+      ...workgroupMemoryReasons(inputs, Math.max(...bytes)),
       ...bindingReasons(inputs, { canCut: false }),
     ];
   },

@@ -1,4 +1,5 @@
 import {
+  chooseBackwardTiles,
   chooseSplits,
   chooseSplitTiles,
   chooseTiles,
@@ -6,6 +7,7 @@ import {
 } from "../../../attention/kernels/tile_config.ts";
 import type { TiledDims } from "../../../attention/kernels/_kernel.ts";
 import { flashForwardWorkgroupBytes } from "../../../attention/kernels/flash_forward.ts";
+import { backwardWorkgroupBytes } from "../../../attention/kernels/flash_backward_query.ts";
 import { splitForwardWorkgroupBytes } from "../../../attention/kernels/split_forward.ts";
 import { assertEquals, assertLessOrEqual } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
@@ -28,6 +30,22 @@ it("chooseTiles() stays within WebGPU's default limits for every head dim and su
     for (let dim = 1; dim <= largestHeadDim(subgroupSize); dim++) {
       const dims = { ...chooseTiles(dim, dim, subgroupSize), headDim: dim, valueDim: dim };
       check(dims, flashForwardWorkgroupBytes(dims), subgroupSize);
+    }
+  }
+});
+
+it("chooseBackwardTiles() does so too, with few rows of keys where weights are dropped", () => {
+  for (const subgroupSize of SUBGROUP_SIZES) {
+    for (let dim = 0; dim <= largestHeadDim(subgroupSize); dim++) {
+      for (const hasDropout of [false, true]) {
+        const { query, key } = chooseBackwardTiles(dim, dim, subgroupSize, hasDropout);
+        for (const tiles of [query, key]) {
+          const dims = { ...tiles, headDim: dim, valueDim: dim };
+          check(dims, backwardWorkgroupBytes(dims), subgroupSize);
+        }
+        // Bits of keys from a multiple of four on, two words of four of them: the first may be the fourth.
+        if (hasDropout) assertLessOrEqual(key.rows, 5);
+      }
     }
   }
 });
