@@ -16,6 +16,8 @@ export interface Compiled {
   readonly aligned: readonly [boolean, boolean, boolean];
   readonly alibi: boolean;
   readonly dropout: boolean;
+  /** Whether there are kernels for gradients too, two to four more for each way in which keys lie. */
+  readonly gradients?: boolean;
 }
 
 const ALL = [true, true, true] as const;
@@ -31,7 +33,7 @@ const PLAIN = {
 /** Every element type, bias and op, each with and without what goes on top of it. */
 const COMPILED: readonly Compiled[] = [
   { ...PLAIN, K: 16, Kv: 16, bias: "none", aligned: ALL },
-  { ...PLAIN, K: 13, Kv: 5, bias: "f32", aligned: NONE },
+  { ...PLAIN, K: 13, Kv: 5, bias: "f32", aligned: NONE, gradients: true },
   {
     ...PLAIN,
     K: 8,
@@ -51,6 +53,7 @@ const COMPILED: readonly Compiled[] = [
     dtype: "bf16",
     outputDtype: "bf16",
     dropout: true,
+    gradients: true,
   },
   {
     ...PLAIN,
@@ -60,8 +63,9 @@ const COMPILED: readonly Compiled[] = [
     aligned: [true, false, true],
     alibi: true,
     dropout: true,
+    gradients: true,
   },
-  { ...PLAIN, K: 16, Kv: 16, bias: "none", aligned: ALL, op: "chosen" },
+  { ...PLAIN, K: 16, Kv: 16, bias: "none", aligned: ALL, op: "chosen", gradients: true },
   {
     ...PLAIN,
     K: 16,
@@ -82,7 +86,16 @@ const COMPILED: readonly Compiled[] = [
     alibi: true,
     dropout: true,
   },
-  { ...PLAIN, K: 13, Kv: 5, bias: "f32", aligned: NONE, op: "mathF", dropout: true },
+  {
+    ...PLAIN,
+    K: 13,
+    Kv: 5,
+    bias: "f32",
+    aligned: NONE,
+    op: "mathF",
+    dropout: true,
+    gradients: true,
+  },
   { ...PLAIN, K: 8, Kv: 24, bias: "bool", aligned: ALL, op: "mathF", dtype: "bf16", alibi: true },
   { ...PLAIN, K: 260, Kv: 3, bias: "none", aligned: NONE, op: "chosen", outputDtype: "f16" },
 ];
@@ -131,7 +144,12 @@ export interface CallSpec {
   readonly poison: number;
   /** Seed of the numbers. */
   readonly numbers: number;
+  /** How the gradient of the output lies, if there is one, and whether the log-sum-exp has one too. */
+  readonly upstream: UpstreamSpec | undefined;
 }
+
+/** Gradients of a call's results. */
+export type UpstreamSpec = { readonly view: ViewSpec; readonly lse: boolean };
 
 const five = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T[]> =>
   fc.array(arbitrary, { minLength: 5, maxLength: 5 });
@@ -195,6 +213,10 @@ export const calls: fc.Arbitrary<CallSpec> = fc.record({
   slopes: fc.constantFrom("list", "tensor", "tensor per batch"),
   poison: fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.integer({ min: 1, max: 40 })),
   numbers: fc.integer({ min: 1, max: 1000 }),
+  upstream: fc.oneof(
+    { weight: 2, arbitrary: fc.record({ view: views, lse: fc.boolean() }) },
+    fc.constant(undefined),
+  ),
 });
 
 /** An argument of a mask that is none. */

@@ -1,28 +1,34 @@
 /** Makes the tensors of a random call, runs it, and holds the result against the float64 reference. */
 import {
   ALL_FORWARD_OPS,
+  type AttentionForwardOp,
+  type AttentionOptions,
   type Device,
   memoryEfficientAttentionForwardRequiresGrad,
   type Tensor,
   tidy,
 } from "@denoformers/attention";
 import { assertAllClose } from "@denoformers/attention/testing";
-import { referenceAttention, type ReferenceBias } from "../../attention/reference.ts";
+import {
+  referenceAttention,
+  type ReferenceBias,
+  type ReferenceOptions,
+} from "../../attention/reference.ts";
 import { numel } from "../../gpu/shape.ts";
 import type { CallSpec, ViewSpec } from "./_arbitraries.ts";
 import { randomValues, rounded } from "./_compare.ts";
 import { makeMask, maskSizes, placesBySpec, sees } from "./_mask_specs.ts";
 import { keptFactor } from "./_places.ts";
 
-/** An array as it is stored, and the shape that it stands for: axes of size 1 may stand for more. */
-interface Host {
+/** An array on the host as it is stored, and the shape that it stands for: axes of size 1 may stand for more. */
+export interface Host {
   readonly stored: readonly number[];
   readonly data: Float32Array;
   readonly shape: readonly number[];
 }
 
 /** Everything that is passed, on the host. */
-interface Inputs {
+export interface Inputs {
   readonly query: Host;
   readonly key: Host;
   readonly value: Host;
@@ -68,7 +74,8 @@ function shapesOf(
   ];
 }
 
-function inputsOf(spec: CallSpec): Inputs {
+/** What a call takes, the same numbers each time. */
+export function inputsOf(spec: CallSpec): Inputs {
   const { compiled: { dtype }, numbers, views, poison } = spec;
   const tensors = shapesOf(spec).map((shape, which): Host => {
     const { expanded } = views[which]!;
@@ -121,26 +128,11 @@ function slopesOf({ compiled, mask, rank, groups, heads, slopes, numbers }: Call
 }
 
 async function compute(device: Device, spec: CallSpec, inputs: Inputs) {
-  const { compiled: { dtype, op, bias: biasDtype, aligned, ...compiled }, views, seed } = spec;
   const { out, lse } = tidy(() => {
-    const [query, key, value] = [inputs.query, inputs.key, inputs.value].map((host, which) =>
-      placed(device, host, dtype, views[which]!, aligned[which]!)
-    ) as [Tensor, Tensor, Tensor];
-    const { bias, slopes } = inputs;
-    const tensor = bias && biasDtype !== "none"
-      ? placed(device, bias, biasDtype, spec.bias.view, false)
-      : undefined;
-    const mask = makeMask(spec.mask);
+    const { query, key, value, options } = upload(device, spec, inputs);
     return memoryEfficientAttentionForwardRequiresGrad(query, key, value, {
-      attnBias: mask && tensor ? mask.addBias(tensor) : mask ?? tensor,
-      alibiSlopes: slopes && spec.slopes === "list"
-        ? [...slopes.data]
-        : slopes && placed(device, slopes, "f32", views[0], false),
-      p: compiled.dropout ? spec.p : undefined,
-      seed,
-      scale: scaleOf(spec),
-      op: ALL_FORWARD_OPS.find(({ name }) => name === op),
-      outputDtype: compiled.outputDtype,
+      ...options,
+      op: forwardOpOf(spec),
     });
   });
   const read = async (tensor: Tensor) => ({ shape: tensor.shape, data: await tensor.data() });
@@ -148,6 +140,35 @@ async function compute(device: Device, spec: CallSpec, inputs: Inputs) {
   out.dispose();
   lse.dispose();
   return result;
+}
+
+/** The op that a call insists on. */
+export function forwardOpOf({ compiled: { op } }: CallSpec): AttentionForwardOp | undefined {
+  return ALL_FORWARD_OPS.find(({ name }) => name === op);
+}
+
+/** The arguments of a call as tensors; the bias alone as well. */
+export function upload(device: Device, spec: CallSpec, inputs: Inputs) {
+  const { compiled: { dtype, bias: biasDtype, aligned, ...compiled }, views, seed } = spec;
+  const [query, key, value] = [inputs.query, inputs.key, inputs.value].map((host, which) =>
+    placed(device, host, dtype, views[which]!, aligned[which]!)
+  ) as [Tensor, Tensor, Tensor];
+  const { bias: biasHost, slopes } = inputs;
+  const bias = biasHost && biasDtype !== "none"
+    ? placed(device, biasHost, biasDtype, spec.bias.view, false)
+    : undefined;
+  const mask = makeMask(spec.mask);
+  const options: AttentionOptions = {
+    attnBias: mask && bias ? mask.addBias(bias) : mask ?? bias,
+    alibiSlopes: slopes && spec.slopes === "list"
+      ? [...slopes.data]
+      : slopes && placed(device, slopes, "f32", views[0], false),
+    p: compiled.dropout ? spec.p : undefined,
+    seed,
+    scale: scaleOf(spec),
+    outputDtype: compiled.outputDtype,
+  };
+  return { query, key, value, bias, options };
 }
 
 function scaleOf({ scale, compiled: { K } }: CallSpec): number | undefined {
@@ -198,7 +219,7 @@ export function placed(
 }
 
 /** A stored array with every element of its shape. */
-function filled({ stored, data, shape }: Host) {
+export function filled({ stored, data, shape }: Host) {
   const out = new Float32Array(numel(shape));
   for (let at = 0; at < out.length; at++) {
     let rest = at;
@@ -214,9 +235,14 @@ function filled({ stored, data, shape }: Host) {
   return { shape, data: out };
 }
 
-function expectedOf(spec: CallSpec, { query, key, value, bias, slopes }: Inputs) {
+function expectedOf(spec: CallSpec, inputs: Inputs) {
+  const { query, key, value, options } = referenceCall(spec, inputs);
+  return referenceAttention(query, key, value, options);
+}
+
+/** The arguments of the reference, which wants as many heads of keys as of values. */
+export function referenceCall(spec: CallSpec, { query, key, value, bias, slopes }: Inputs) {
   const { compiled, mask, rank, heads, p, seed } = spec;
-  // The reference wants as many heads of keys as of values.
   const whole = (host: Host) =>
     filled(rank === 5 ? { ...host, shape: host.shape.with(3, heads) } : host);
   const placeOf = placesBySpec(mask);
@@ -224,7 +250,7 @@ function expectedOf(spec: CallSpec, { query, key, value, bias, slopes }: Inputs)
   const boolean = compiled.bias === "bool";
   const referenceBias: ReferenceBias | undefined = bias &&
     { shape: bias.shape, data: bias.data, boolean };
-  return referenceAttention(whole(query), whole(key), whole(value), {
+  const options: ReferenceOptions = {
     ...(scale === undefined ? {} : { scale }),
     ...(referenceBias ? { bias: referenceBias } : {}),
     allowed: (b, _h, i, j) => sees(mask, placeOf(b, i, j)),
@@ -240,5 +266,6 @@ function expectedOf(spec: CallSpec, { query, key, value, bias, slopes }: Inputs)
     ...(compiled.dropout && p > 0
       ? { factor: (b, h, i, j) => p === 1 ? 0 : keptFactor(p, seed, h, placeOf(b, i, j)!) }
       : {}),
-  });
+  };
+  return { query: whole(query), key: whole(key), value: whole(value), options };
 }

@@ -26,6 +26,7 @@ import { calls, type LooseCall, looseCalls, masks, partitions, spoils } from "./
 import { randomValues } from "./_compare.ts";
 import { makeMask, makeSpoiledMask, maskSizes, placesBySpec, sees } from "./_mask_specs.ts";
 import { assertCallMatches } from "./_random_call.ts";
+import { assertGradientsMatch } from "./_random_gradients.ts";
 
 const device: Device = await sharedDevice();
 const seed = Number(Deno.env.get("DENOFORMERS_FUZZ_SEED") ?? 1);
@@ -35,6 +36,17 @@ describe("memoryEfficientAttention()", () => {
   it("is the float64 reference for every op, mask, bias, dropout, dtype, rank and stride", async () => {
     const property = fc.asyncProperty(calls, (call) => assertCallMatches(device, call));
     await fc.assert(property, { seed, numRuns });
+  });
+
+  it("has the reference's gradients by query, key, value and bias", async () => {
+    const differentiable = calls.filter(({ compiled, upstream }) => {
+      return compiled.gradients === true && upstream !== undefined;
+    });
+    const property = fc.asyncProperty(
+      differentiable,
+      (call) => assertGradientsMatch(device, call, call.upstream!),
+    );
+    await fc.assert(property, { seed, numRuns: Math.ceil(numRuns / 3) });
   });
 
   it("of arguments that do not go together is an error that says so, never a result", async () => {

@@ -1,0 +1,168 @@
+/** The training run's command line. */
+import { parseArgs } from "node:util";
+import { ALL_DIGITS, SIDE, trainingCount } from "./data.ts";
+import { type AttentionKind, SIZES } from "./model.ts";
+
+/** What a training run depends on; a checkpoint keeps it. */
+export interface RunOptions {
+  /** How often all digits are seen. */
+  readonly epochs: number;
+  /** Digits of one step. */
+  readonly batch: number;
+  /** Of the split, the first weights and the order of the digits: below 2^32. */
+  readonly seed: number;
+  /** How attention is computed. */
+  readonly attention: AttentionKind;
+  /** How many digits there are, held-out ones included. */
+  readonly limit: number;
+}
+
+/** What the command line asks for. */
+export interface TrainOptions {
+  /** What was given of the run's options. */
+  readonly given: Partial<RunOptions>;
+  /** Where to write checkpoints. */
+  readonly checkpoint: string;
+  /** The checkpoint to go on from, if there is one. */
+  readonly resume: string | undefined;
+  /** Whether to print the usage and do nothing else. */
+  readonly help: boolean;
+}
+
+/** A command line that cannot be understood. */
+export class UsageError extends Error {
+  override name = "UsageError";
+}
+
+/** Reaches 97 % in two to four minutes on two cores without a GPU. */
+export const DEFAULTS: RunOptions = {
+  epochs: 6,
+  batch: 64,
+  seed: 1,
+  attention: "memory-efficient",
+  limit: ALL_DIGITS,
+};
+
+const DEFAULT_CHECKPOINT = ".cache/digits.safetensors";
+const KINDS: readonly AttentionKind[] = ["memory-efficient", "math"];
+/** Enough for every class to be in both parts. */
+const MIN_LIMIT = 100;
+
+/** The text of `--help`. */
+export const USAGE = `\
+Usage: deno task train [options]
+
+Trains a small vision transformer on handwritten digits on this machine's WebGPU adapter:
+${ALL_DIGITS} digits, of which a fifth is held out; ${SIZES.depth} blocks of dim ${SIZES.dim} over ${
+  (SIDE / SIZES.patch) ** 2
+} patches.
+
+Options:
+  --epochs <number>    How often all digits are seen (default: ${DEFAULTS.epochs})
+  --batch <number>     Digits of one step (default: ${DEFAULTS.batch})
+  --seed <number>      Of split, first weights and order; the same seed gives the same losses
+                       on one adapter (default: ${DEFAULTS.seed})
+  --attention <kind>   ${KINDS.join(" or ")} (default: ${DEFAULTS.attention})
+  --limit <number>     Take only so many digits, at least ${MIN_LIMIT} (default: ${DEFAULTS.limit})
+  --checkpoint <file>  Where to write the training after each epoch, and when interrupted
+                       (default: the file to resume, or ${DEFAULT_CHECKPOINT})
+  --resume <file>      Go on with the training in a checkpoint, with its options
+  --help               Print this text
+
+Ctrl-C ends the step, writes the checkpoint and exits with code 130; a second Ctrl-C exits at
+once, and leaves the last checkpoint as it is.
+`;
+
+/**
+ * Reads the command line.
+ *
+ * @param args The arguments.
+ * @returns What they say.
+ * @throws {UsageError} If they say nothing that can be done.
+ */
+export function parseOptions(args: readonly string[]): TrainOptions {
+  const { resume, checkpoint, help, attention, ...numbers } = rawValues(args);
+  for (const [name, path] of Object.entries({ checkpoint, resume })) {
+    if (path === "") throw new UsageError(`--${name} is "", expected the path of a file`);
+  }
+  const given: { -readonly [Name in keyof RunOptions]?: RunOptions[Name] } = {};
+  if (numbers.epochs !== undefined) given.epochs = whole("epochs", numbers.epochs, 1);
+  if (numbers.batch !== undefined) given.batch = whole("batch", numbers.batch, 1);
+  if (numbers.seed !== undefined) given.seed = whole("seed", numbers.seed, 0, 2 ** 32 - 1);
+  if (numbers.limit !== undefined) {
+    given.limit = whole("limit", numbers.limit, MIN_LIMIT, ALL_DIGITS);
+  }
+  if (attention !== undefined) given.attention = attentionKind(attention);
+  return { given, checkpoint: checkpoint ?? resume ?? DEFAULT_CHECKPOINT, resume, help };
+}
+
+/**
+ * The options of a run: what was given, over what a checkpoint says, or over the defaults.
+ *
+ * @param given From the command line.
+ * @param resumed Of the training to go on with, and its file.
+ * @throws {UsageError} If a training would go on otherwise than it began, or a batch is larger than all
+ * that there is to learn from.
+ */
+export function runOptions(
+  given: Partial<RunOptions>,
+  resumed?: { readonly options: RunOptions; readonly path: string },
+): RunOptions {
+  if (resumed) {
+    for (const name of Object.keys(given) as (keyof RunOptions)[]) {
+      if (given[name] === resumed.options[name]) continue;
+      throw new UsageError(
+        `--${name} is ${given[name]}, and ${resumed.path} was written with ` +
+          `${resumed.options[name]}: leave --${name} out, or train anew without --resume`,
+      );
+    }
+    return resumed.options;
+  }
+  const options = { ...DEFAULTS, ...given };
+  const count = trainingCount(options.limit);
+  if (options.batch > count) {
+    throw new UsageError(
+      `--batch is ${options.batch}, expected at most the ${count} digits to learn from, of ` +
+        `--limit ${options.limit}`,
+    );
+  }
+  return options;
+}
+
+function rawValues(args: readonly string[]) {
+  const text = { type: "string" } as const;
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        epochs: text,
+        batch: text,
+        seed: text,
+        attention: text,
+        limit: text,
+        checkpoint: text,
+        resume: text,
+        help: { type: "boolean", short: "h", default: false },
+      },
+    }).values;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    // Advice on positional arguments follows, of which there are none here.
+    throw new UsageError(error.message.split(/\. |\n/, 1)[0]!);
+  }
+}
+
+function whole(name: string, text: string, min: number, max = Number.MAX_SAFE_INTEGER): number {
+  const value = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (!(value >= min && value <= max)) {
+    const range = max === Number.MAX_SAFE_INTEGER ? `>= ${min}` : `from ${min} to ${max}`;
+    throw new UsageError(`--${name} is "${text}", expected a whole number ${range}`);
+  }
+  return value;
+}
+
+function attentionKind(text: string): AttentionKind {
+  const kind = KINDS.find((known) => known === text);
+  if (kind) return kind;
+  throw new UsageError(`--attention is "${text}", expected ${KINDS.join(" or ")}`);
+}
