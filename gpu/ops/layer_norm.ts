@@ -1,6 +1,5 @@
 /**
- * Layer normalisation along the last axis, and its gradients. One workgroup takes one row, in three or
- * four passes over it. Time O(elements), scratch none; for the gradients of weight and bias two floats a
+ * Layer normalisation along the last axis, and its gradients. A row is gone over three or four times. Time O(elements), scratch none; for the gradients of weight and bias two floats a
  * row and at most 512 a column.
  */
 import { type DeviceArray, produce, withLayout } from "../array.ts";
@@ -84,7 +83,9 @@ fn work(row: u32, thread: u32) {
 const ROW_STATISTICS = STATISTICS + /* wgsl */ `
 fn work(row: u32, thread: u32) {
   let found = statistics(at_a(row), thread);
-  if (row < params.rows && thread < 2u) { out[at_out(row) + thread] = bitcast<u32>(found[thread]); }
+  if (row >= params.rows || thread > 0u) { return; }
+  out[at_out(row)] = bitcast<u32>(found.x);
+  out[at_out(row) + 1u] = bitcast<u32>(found.y);
 }
 `;
 

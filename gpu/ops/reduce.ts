@@ -1,7 +1,7 @@
 /**
  * Sums, means and extremes over any axes. One workgroup reduces one element of the output: its
- * threads stride over the inputs, then join by a tree in workgroup memory. Few outputs of many inputs
- * are first cut into pieces, so that more than a few workgroups have work. The order of additions
+ * threads stride over the inputs, then join by a tree in workgroup memory; where only a few inputs are
+ * behind an output, one thread does it. Few outputs of many inputs are first cut into pieces, so that more than a few workgroups have work. The order of additions
  * depends only on the sizes, so results repeat bit by bit. Time O(inputs).
  */
 import { type DeviceArray, produce, withLayout } from "../array.ts";
@@ -19,6 +19,8 @@ import { fill, narrow } from "./map.ts";
 export type ReduceName = "sum" | "mean" | "max" | "min";
 
 const THREADS = 128;
+/** Inputs of an output up to which one thread is faster than a workgroup that joins what its threads have. */
+const SHORT = 32;
 /** Inputs per workgroup up to which one workgroup does an output alone. */
 const PIECE = 16_384;
 
@@ -67,6 +69,27 @@ fn main(
     if (thread < half) { partial[thread] = join(partial[thread], partial[thread + half]); }
   }
   if (thread == 0u && job < params.outputs * params.pieces) { out[job] = finish(partial[0]); }
+}
+`;
+
+/** The same by one thread, for short runs of inputs. */
+const SHORT_BODY = /* wgsl */ `
+@compute @workgroup_size(THREADS)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let output = workgroup_index(group, groups) * THREADS + thread;
+  if (output >= params.outputs) { return; }
+  let origin = params.offset + walk(output, KEPT_RANK, params.kept_shape, params.kept_strides);
+  var value = Value();
+  if (IS_EXTREME) { value = Value(load_a(origin)); }
+  for (var i = 0u; i < params.length; i++) {
+    let at = walk(i, REDUCED_RANK, params.reduced_shape, params.reduced_strides);
+    value = join(value, Value(load_a(origin + at)));
+  }
+  out[output] = finish(value);
 }
 `;
 
@@ -131,13 +154,16 @@ function reducePieces(
   const kept = coalesce([pick(strides, keptAxes)], pick(shape, keptAxes));
   const reduced = coalesce([pick(strides, axes)], pick(shape, axes));
   const outputs = numel(kept.shape);
-  const kernel = reduceKernel(name, a.dtype, dtype, kept.shape.length, reduced.shape.length);
+  const length = numel(reduced.shape);
+  const isShort = pieces === 1 && length <= SHORT;
+  const ranks = [kept.shape.length, reduced.shape.length] as const;
+  const kernel = reduceKernel(name, a.dtype, dtype, ranks, isShort);
   return produce(runtime, [outputs, pieces], dtype, (out) =>
     runtime.kernels.dispatch(kernel, {
       storages: [bound.binding, out.storage],
       params: PARAMS.pack({
         outputs,
-        length: numel(reduced.shape),
+        length,
         piece,
         pieces,
         offset,
@@ -147,7 +173,7 @@ function reducePieces(
         reduced_shape: padAxes(reduced.shape, 1),
         reduced_strides: padAxes(reduced.strides[0]!, 0),
       }),
-      workgroups: outputs * pieces,
+      workgroups: isShort ? ceilDiv(outputs, THREADS) : outputs * pieces,
     }));
 }
 
@@ -177,24 +203,24 @@ function reduceKernel(
   name: ReduceName,
   input: DType,
   output: DType,
-  keptRank: number,
-  reducedRank: number,
+  ranks: Ranks,
+  isShort: boolean,
 ): Kernel {
-  const key = [name, input, output, keptRank, reducedRank].join();
+  const key = [name, input, output, ranks, isShort].join();
   let kernel = kernels.get(key);
-  if (!kernel) {
-    kernel = buildKernel(name, input, output, keptRank, reducedRank);
-    kernels.set(key, kernel);
-  }
+  if (!kernel) kernels.set(key, kernel = buildKernel(name, input, output, ranks, isShort));
   return kernel;
 }
+
+/** Numbers of axes that are kept and reduced, once neighbours are joined. */
+type Ranks = readonly [kept: number, reduced: number];
 
 function buildKernel(
   name: ReduceName,
   input: DType,
   output: DType,
-  keptRank: number,
-  reducedRank: number,
+  [keptRank, reducedRank]: Ranks,
+  isShort: boolean,
 ): Kernel {
   const type = encodingOf(output).wgsl;
   const isExtreme = name === "max" || name === "min";
@@ -211,6 +237,6 @@ fn join(a: Value, b: Value) -> Value { return ${join}; }
 fn finish(a: Value) -> Value { return ${name === "mean" ? "a * params.factor" : "a"}; }
 ${declareOperand("a", 0, input)}
 @group(0) @binding(1) var<storage, read_write> out: array<Value>;
-${WALK}${WORKGROUP_INDEX}${BODY}`;
+${WALK}${WORKGROUP_INDEX}${isShort ? SHORT_BODY : BODY}`;
   return { label: name, source, bindings: ["read", "write"] };
 }

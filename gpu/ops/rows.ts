@@ -1,8 +1,9 @@
 /**
  * What kernels over rows share: the rows are the runs of elements along one axis, numbered by the other
- * axes in row-major order, and as a rule one workgroup takes one row. Here is how operands are declared
- * and bound, and how a workgroup joins a value of each thread; the kernels themselves are in
- * `softmax.ts`, `layer_norm.ts` and `cross_entropy.ts`.
+ * axes in row-major order. As a rule one workgroup takes one row, and a short one is taken by one thread,
+ * since joining values costs more than a few elements. Here is how operands are declared and bound, and
+ * how a workgroup joins a value of each thread; the kernels themselves are in `softmax.ts`,
+ * `layer_norm.ts` and `cross_entropy.ts`.
  */
 import { type DeviceArray, produce, withLayout } from "../array.ts";
 import { encodingOf, type FloatDType, isFloat } from "../dtype.ts";
@@ -10,7 +11,7 @@ import { coalesce, expandLayout } from "../layout.ts";
 import { type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
 import { type ParamFields, paramStruct, type ParamType } from "../runtime/params.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { numel } from "../shape.ts";
+import { ceilDiv, numel } from "../shape.ts";
 import { accessorHelpers, declareOperand, declareWalk, IS_NAN, padAxes } from "./accessors.ts";
 import { assertOneBinding, bindArray, type BoundArray } from "./bindings.ts";
 import { narrow } from "./map.ts";
@@ -18,10 +19,15 @@ import { narrow } from "./map.ts";
 /** Threads of a workgroup of these kernels. */
 export const ROW_THREADS = 64;
 
+/** Rows of so many elements are short: few on a GPU, where neighbouring threads should read neighbours. */
+function shortLength(runtime: Runtime): number {
+  return runtime.info.isFallback ? 128 : 32;
+}
+
 /** An array that broadcasts to the shape of all rows, or one of two numbers in the place of one. */
 export type RowOperand = DeviceArray | 0 | 1;
 
-/** Parameters of a kernel besides those that all have: name, type and value. */
+/** Further parameters: name, type and value. */
 export type RowValues = Readonly<Record<string, readonly ["u32" | "f32", number]>>;
 
 /** What is computed over rows. */
@@ -31,8 +37,8 @@ export interface RowFunction {
   /** What the caller was about to do, for errors. */
   readonly action: string;
   /**
-   * WGSL of `fn work(row: u32, thread: u32)`, which all threads of the row's workgroup call to write the
-   * bits of f32 to `out`; rows from `params.rows` on occur and must be ignored. It sees, for each operand x,
+   * WGSL of `fn work(row: u32, thread: u32)`, which all THREADS of a row call to write the bits of f32 to
+   * `out`; rows from `params.rows` on occur and must be ignored. It sees, for each operand x,
    * `at_x(row)`, where a row begins, and `x_at(begin, i)`, its element i; `at_out(row)` and
    * `params.out_step` for the output; `params.length`, `THREADS`, `LOWEST`,
    * `sum_over_workgroup(value, thread)`, `max_over_workgroup(value, thread)` and `is_nan(value)`.
@@ -44,10 +50,14 @@ export interface RowFunction {
   readonly values?: RowValues;
 }
 
-/** Joining a value of each thread of a workgroup; every thread gets the result. */
-const OVER_WORKGROUP = /* wgsl */ `
-const THREADS = ${ROW_THREADS}u;
+const COMMON = /* wgsl */ `
+const GROUP = ${ROW_THREADS}u;
 const LOWEST = -3.4028234663852886e38;
+`;
+
+/** Joining a value of each thread of a workgroup; every thread gets the result. */
+const ROW_A_WORKGROUP = /* wgsl */ `
+const THREADS = GROUP;
 var<workgroup> partial: array<f32, THREADS>;
 
 fn sum_over_workgroup(value: f32, thread: u32) -> f32 {
@@ -75,14 +85,22 @@ fn max_over_workgroup(value: f32, thread: u32) -> f32 {
 }
 `;
 
+/** The same where a thread is alone with its row. */
+const ROW_A_THREAD = /* wgsl */ `
+const THREADS = 1u;
+fn sum_over_workgroup(value: f32, thread: u32) -> f32 { return value; }
+fn max_over_workgroup(value: f32, thread: u32) -> f32 { return value; }
+`;
+
 const MAIN = /* wgsl */ `
-@compute @workgroup_size(THREADS)
+@compute @workgroup_size(GROUP)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  work(workgroup_index(group, groups), thread);
+  let number = workgroup_index(group, groups) * GROUP + thread;
+  work(number / THREADS, number % THREADS);
 }
 `;
 
@@ -95,7 +113,7 @@ fn at_out(row: u32) -> u32 {
 `;
 
 /**
- * Computes a function of every row along an axis, one workgroup a row.
+ * Computes a function of every row along an axis.
  *
  * @param fn What to compute.
  * @param shape Shape of the operands, to which all of them expand.
@@ -116,7 +134,10 @@ export function overRows(
   assertOneBinding(runtime, fn.action, outShape, "f32");
   const rows = bindRows(runtime, fn, shape, axis);
   const out = produce(runtime, outShape, "f32", (out) => {
-    if (numel(outShape) > 0) dispatchRows(runtime, fn, rows, out, outLength, rows.count);
+    if (numel(outShape) === 0) return;
+    const isShort = rows.length <= shortLength(runtime);
+    const workgroups = isShort ? ceilDiv(rows.count, ROW_THREADS) : rows.count;
+    dispatchRows(runtime, fn, rows, out, outLength, workgroups, isShort);
   });
   return narrow(runtime, out, dtype);
 }
@@ -176,6 +197,7 @@ export function bindRows(
  * @param out What it writes, f32.
  * @param outLength Size of the axis in `out`, for `at_out`.
  * @param workgroups How many; as many as there are rows where each takes one.
+ * @param isShort Whether a thread takes a row.
  */
 export function dispatchRows(
   runtime: Runtime,
@@ -184,8 +206,9 @@ export function dispatchRows(
   out: DeviceArray,
   outLength: number,
   workgroups: number,
+  isShort = false,
 ): void {
-  const { kernel, params } = rowKernel(fn, rows);
+  const { kernel, params } = rowKernel(fn, rows, isShort);
   const values: Record<string, number | readonly number[]> = {
     rows: rows.count,
     length: rows.length,
@@ -209,17 +232,17 @@ export function dispatchRows(
 type Built = { kernel: Kernel; params: ReturnType<typeof paramStruct<ParamFields>> };
 const kernels = new Map<string, Built>();
 
-function rowKernel(fn: RowFunction, rows: BoundRows): Built {
+function rowKernel(fn: RowFunction, rows: BoundRows, isShort: boolean): Built {
   const types = Object.values(fn.operands).map((operand) =>
     typeof operand === "number" ? operand : operand.dtype
   );
-  const key = [fn.label, rows.shape.length, ...types].join();
+  const key = [fn.label, isShort, rows.shape.length, ...types].join();
   let built = kernels.get(key);
-  if (!built) kernels.set(key, built = buildKernel(fn, rows));
+  if (!built) kernels.set(key, built = buildKernel(fn, rows, isShort));
   return built;
 }
 
-function buildKernel(fn: RowFunction, { shape, arrays }: BoundRows): Built {
+function buildKernel(fn: RowFunction, { shape, arrays }: BoundRows, isShort: boolean): Built {
   const fields: Record<string, ParamType> = {
     rows: "u32",
     length: "u32",
@@ -243,7 +266,8 @@ function buildKernel(fn: RowFunction, { shape, arrays }: BoundRows): Built {
     ...operands,
     `@group(0) @binding(${binding}) var<storage, read_write> out: array<u32>;\n`,
     AT_OUT,
-    OVER_WORKGROUP,
+    COMMON,
+    isShort ? ROW_A_THREAD : ROW_A_WORKGROUP,
     IS_NAN,
     WORKGROUP_INDEX,
     fn.body,
