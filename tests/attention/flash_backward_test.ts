@@ -5,6 +5,7 @@ import {
   memoryEfficientAttention,
   memoryEfficientAttentionBackward,
   memoryEfficientAttentionForwardRequiresGrad,
+  requestDevice,
   type Tensor,
   tidy,
 } from "@denoformers/attention";
@@ -114,6 +115,16 @@ describe("FlashBackwardOp agrees with the reference", () => {
       await check(bmhk([B, Mq, Mkv, H, K, Kv]));
     }
     await check(bmhk([1, 3, 5, 2, 0, Kv], { padded: false }));
+  });
+
+  it("without subgroups", async () => {
+    using plain = await requestDevice({ subgroups: false });
+    assertEquals(plain.info.subgroupSize, 0);
+    const sizes = [2, 37, 53, 2, K, Kv] as const;
+    const mask = new LowerTriangularFromBottomRightMask();
+    for (const rest of [{ mask, bias: [1, 2, 37, 53] }, { p: 0.3 }]) {
+      await assertGradientsMatchReference(plain, { op, ...bmhk(sizes, rest) });
+    }
   });
 
   it("where no query head shares the keys", async () => {
