@@ -12,7 +12,15 @@ import type { FloatDType } from "../../gpu/dtype.ts";
 import { type Kernel, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
 import { unroll } from "../../gpu/runtime/unroll.ts";
 import { VISIBLE_KEYS, VISIBLE_QUERIES } from "../masks/window.ts";
-import { type AttentionKernelConfig, declareUnits, partsPerLane } from "./_kernel.ts";
+import {
+  type AttentionKernelConfig,
+  declareConstants,
+  declareInputs,
+  declareTable,
+  declareTerms,
+  partsPerLane,
+  tileConstants,
+} from "./_kernel.ts";
 import { KEY_TILES, type KeyTileSource } from "./_key_tiles.ts";
 import { overLanes } from "./_lanes.ts";
 import { BACKWARD_PARAMS } from "./_params.ts";
@@ -22,7 +30,6 @@ import {
   ADD_BIAS_OF_ROWS,
   declareBias,
   DROPOUT,
-  HIDDEN,
   KEEP_WEIGHTS,
   MASK_SCORES,
   NO_ALIBI,
@@ -114,41 +121,23 @@ function buildKernel(
   config: BackwardKernelConfig,
   { constants, major, outputs, body }: Parameters<typeof backwardKernel>[2],
 ): Kernel {
-  const { headDim, valueDim, lanes, rows, threads, tile, storage, output, aligned } = config;
-  const { kParts, vParts } = partsPerLane(config);
-  const all: Record<string, number> = {
-    LANES: lanes,
-    ROWS: rows,
-    THREADS: threads,
-    TILE: tile,
-    TILE_VECS: tile / 4,
-    BIAS_TURNS: Math.ceil(4 / lanes),
-    K_PARTS: kParts,
-    V_PARTS: vParts,
-    STATS_WORDS: statsWords(config),
-    ...constants,
-  };
+  const { valueDim, lanes, storage, gradStorage, output, aligned } = config;
+  const all = { ...tileConstants(config), STATS_WORDS: statsWords(config), ...constants };
   const bias = declareBias(config.bias);
+  const gradVecs = partsPerLane(config).vParts * lanes;
   const inputs = [
-    declareRows("query", storage, headDim, kParts * lanes, aligned.query),
-    declareRows("key", storage, headDim, kParts * lanes, aligned.key),
-    declareRows("value", storage, valueDim, vParts * lanes, aligned.value),
-    declareRows("grad", config.gradStorage, valueDim, vParts * lanes, aligned.grad, "_grad"),
-    (binding: number) => `@group(0) @binding(${binding}) var<storage, read> table: array<u32>;\n`,
+    ...declareInputs(config),
+    declareRows("grad", gradStorage, valueDim, gradVecs, aligned.grad, "_grad"),
+    declareTable,
     ...(bias ? [bias] : []),
   ];
-  const isHalfBias = config.bias === "f16" || config.bias === "bf16";
   const source = [
     BACKWARD_PARAMS.wgsl,
-    ...Object.entries(all).map(([name, value]) => `const ${name} = ${value}u;\n`),
-    `const HAS_BIAS = ${config.bias !== "none"};\nconst HAS_ALIBI = ${config.alibi};\n`,
-    `const HAS_DROPOUT = ${config.dropout};\n`,
-    declareUnits(config.bias),
-    HIDDEN,
+    declareConstants(all),
+    declareTerms(config),
     declareDecoder(storage, ""),
-    declareDecoder(config.gradStorage, "_grad"),
+    declareDecoder(gradStorage, "_grad"),
     declareDecoder(output, "_out"),
-    isHalfBias ? declareDecoder(config.bias as FloatDType, "_bias") : "",
     major === "query" ? TILES[config.tileSource] : KEY_TILES[keyTileSource(config.tileSource)],
     major === "query" ? VISIBLE_KEYS + KEYS_OF_ROW : VISIBLE_QUERIES,
     overLanes(lanes),

@@ -152,44 +152,25 @@ function buildKernel(
   constants: Readonly<Record<string, number>>,
   body: string,
 ): Kernel {
-  const { headDim, valueDim, lanes, rows, threads, tile, storage, output, aligned } = config;
-  const { kParts, vParts } = partsPerLane(config);
-  const all: Record<string, number> = {
-    LANES: lanes,
-    ROWS: rows,
-    THREADS: threads,
-    TILE: tile,
-    TILE_VECS: tile / 4,
-    BIAS_TURNS: Math.ceil(4 / lanes),
-    K_PARTS: kParts,
-    V_PARTS: vParts,
-    VALUE_DIM: valueDim,
-    ...constants,
-  };
+  const { valueDim, lanes, storage, output } = config;
+  const all = { ...tileConstants(config), VALUE_DIM: valueDim, ...constants };
   const bias = declareBias(config.bias);
   const read = (declare: Binding["declare"]): Binding => ({ access: "read", declare });
   const write = (declare: Binding["declare"]): Binding => ({ access: "write", declare });
   const bindings: Binding[] = [
-    read(declareRows("query", storage, headDim, kParts * lanes, aligned.query)),
-    read(declareRows("key", storage, headDim, kParts * lanes, aligned.key)),
-    read(declareRows("value", storage, valueDim, vParts * lanes, aligned.value)),
+    ...declareInputs(config).map(read),
     ...(bias ? [read(bias)] : []),
     ...(config.alibi ? [read(declareAlibi)] : []),
     ...(config.tileSource === "computed" ? [] : [read(declareTable)]),
-    write(declareOut(output, valueDim, vParts * lanes)),
+    write(declareOut(output, valueDim, partsPerLane(config).vParts * lanes)),
     ...(config.lse ? [write(LSE.declare)] : []),
   ];
-  const isHalfBias = config.bias === "f16" || config.bias === "bf16";
   const source = [
     ATTENTION_PARAMS.wgsl,
-    ...Object.entries(all).map(([name, value]) => `const ${name} = ${value}u;\n`),
-    `const HAS_BIAS = ${config.bias !== "none"};\nconst HAS_ALIBI = ${config.alibi};\n`,
-    `const HAS_DROPOUT = ${config.dropout};\n`,
-    declareUnits(config.bias),
-    HIDDEN,
+    declareConstants(all),
+    declareTerms(config),
     declareDecoder(storage, ""),
     declareDecoder(output, "_out"),
-    isHalfBias ? declareDecoder(config.bias as FloatDType, "_bias") : "",
     TILES[config.tileSource],
     VISIBLE_KEYS,
     KEYS_OF_ROW,
@@ -214,6 +195,54 @@ function buildKernel(
   };
 }
 
-function declareTable(binding: number): string {
+/** What kernels look up: tiles, and what belongs to them. */
+export function declareTable(binding: number): string {
   return `@group(0) @binding(${binding}) var<storage, read> table: array<u32>;\n`;
+}
+
+/** How the work is split, as constants of the body. */
+export function tileConstants(config: TiledDims): Record<string, number> {
+  const { lanes, rows, threads, tile } = config;
+  const { kParts, vParts } = partsPerLane(config);
+  return {
+    LANES: lanes,
+    ROWS: rows,
+    THREADS: threads,
+    TILE: tile,
+    TILE_VECS: tile / 4,
+    BIAS_TURNS: Math.ceil(4 / lanes),
+    K_PARTS: kParts,
+    V_PARTS: vParts,
+  };
+}
+
+/** WGSL of constants, all u32. */
+export function declareConstants(constants: Readonly<Record<string, number>>): string {
+  return Object.entries(constants).map(([name, value]) => `const ${name} = ${value}u;\n`).join("");
+}
+
+/** What is done to scores: which terms there are, the unit of scores, and how a bias is decoded. */
+export function declareTerms(
+  { bias, alibi, dropout }: Pick<AttentionKernelConfig, "bias" | "alibi" | "dropout">,
+): string {
+  return [
+    `const HAS_BIAS = ${bias !== "none"};\nconst HAS_ALIBI = ${alibi};\n`,
+    `const HAS_DROPOUT = ${dropout};\n`,
+    declareUnits(bias),
+    HIDDEN,
+    bias === "f16" || bias === "bf16" ? declareDecoder(bias, "_bias") : "",
+  ].join("");
+}
+
+/** Query, key and value, in the order of their bindings. */
+export function declareInputs(
+  config: TiledDims & Pick<AttentionKernelConfig, "storage" | "aligned">,
+): ((binding: number) => string)[] {
+  const { headDim, valueDim, lanes, storage, aligned } = config;
+  const { kParts, vParts } = partsPerLane(config);
+  return [
+    declareRows("query", storage, headDim, kParts * lanes, aligned.query),
+    declareRows("key", storage, headDim, kParts * lanes, aligned.key),
+    declareRows("value", storage, valueDim, vParts * lanes, aligned.value),
+  ];
 }

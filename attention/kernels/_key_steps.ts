@@ -10,6 +10,18 @@ export const KEY_ROWS = /* wgsl */ `
   let last_row = key_tile.end_row - 1u;
 `;
 
+/** Where the queries of an entry `tile` begin, and what belongs to them, for a `group` and `head`. */
+export const QUERY_ORIGINS = /* wgsl */ `
+      let head_index = group * params.heads + head;
+      let query_origin = params.query_offset + key_tile.batch * params.query_batch +
+        tile.query_begin * params.query_row + group * params.query_group + head * params.query_head;
+      let grad_origin = params.grad_offset + key_tile.batch * params.grad_batch +
+        tile.query_begin * params.grad_row + group * params.grad_group + head * params.grad_head;
+      let bias_start = bias_origin(key_tile.batch, group, head) + tile.query_begin * params.bias_row;
+      let stats_start = stats_position(key_tile.batch, head_index, tile.query_begin);
+      let slope = alibi_slope(key_tile.batch, group, head);
+`;
+
 /**
  * For an entry `tile`: the run of queries that each of this thread's rows is seen by, `range`, and that any of
  * the workgroup's rows is seen by, `begin_query` to `end_query`. Rows outside the block are seen by none.

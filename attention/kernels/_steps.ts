@@ -3,6 +3,25 @@
  * keys in tiles. They are parts of a kernel's body and use its variables.
  */
 
+/** Where the operands of a head begin, for a tile's batch and its first query; needs `group` and `head`. */
+export const HEAD_ORIGINS = /* wgsl */ `
+  let head_index = group * params.heads + head;
+  let query_origin = params.query_offset + tile.batch * params.query_batch +
+    tile.query_begin * params.query_row + group * params.query_group + head * params.query_head;
+  let key_origin = params.key_offset + tile.batch * params.key_batch +
+    group * params.key_group + head * params.key_head;
+  let value_origin = params.value_offset + tile.batch * params.value_batch +
+    group * params.value_group + head * params.value_head;
+  let bias_start = bias_origin(tile.batch, group, head) + tile.query_begin * params.bias_row;
+  let slope = alibi_slope(tile.batch, group, head);
+`;
+
+/** The same of the output's gradient. */
+export const GRAD_ORIGIN = /* wgsl */ `
+  let grad_origin = params.grad_offset + tile.batch * params.grad_batch +
+    tile.query_begin * params.grad_row + group * params.grad_group + head * params.grad_head;
+`;
+
 /**
  * Puts the keys and values of a tile into workgroup memory; what lies outside is zero, and hidden later on.
  * Behind it stands a barrier.

@@ -14,6 +14,8 @@ import {
   ADD_AND_MASK,
   DRAW_DROPPED,
   dropTurns,
+  GRAD_ORIGIN,
+  HEAD_ORIGINS,
   STAGE_KEYS_AND_VALUES,
   stagingConstants,
 } from "./_steps.ts";
@@ -55,21 +57,12 @@ fn main(
     for (var term = 0u; term < terms; term++) {
       let head = out_head * params.sum_heads + term % params.sum_heads;
       let group = out_group * params.sum_groups + term / params.sum_heads % params.sum_groups;
-      let head_index = group * params.heads + head;
       if (params.sum_batches > 1u) {
         tile.batch = term / params.sum_heads / params.sum_groups;
         tile.block = tile.batch;
       }
-      let query_origin = params.query_offset + tile.batch * params.query_batch +
-        tile.query_begin * params.query_row + group * params.query_group + head * params.query_head;
-      let grad_origin = params.grad_offset + tile.batch * params.grad_batch +
-        tile.query_begin * params.grad_row + group * params.grad_group + head * params.grad_head;
-      let key_origin = params.key_offset + tile.batch * params.key_batch +
-        group * params.key_group + head * params.key_head;
-      let value_origin = params.value_offset + tile.batch * params.value_batch +
-        group * params.value_group + head * params.value_head;
-      let bias_start = bias_origin(tile.batch, group, head) + tile.query_begin * params.bias_row;
-      let slope = alibi_slope(tile.batch, group, head);
+      ${HEAD_ORIGINS}
+      ${GRAD_ORIGIN}
       ${STAGE_KEYS_AND_VALUES}
 
       // Scores, and gradients of the weights.

@@ -13,6 +13,7 @@ import { backwardKernel, type BackwardKernelConfig, gradientRows } from "./_back
 import {
   KEY_ROWS,
   QUERIES_OF_ROWS,
+  QUERY_ORIGINS,
   STAGE_QUERIES,
   WEIGHTS_AND_GRADIENTS,
   wordTurns,
@@ -65,14 +66,7 @@ fn main(
     ${QUERIES_OF_ROWS}
     for (var shared_head = 0u; shared_head < params.sum_heads; shared_head++) {
       let head = key_head * params.sum_heads + shared_head;
-      let head_index = group * params.heads + head;
-      let query_origin = params.query_offset + key_tile.batch * params.query_batch +
-        tile.query_begin * params.query_row + group * params.query_group + head * params.query_head;
-      let grad_origin = params.grad_offset + key_tile.batch * params.grad_batch +
-        tile.query_begin * params.grad_row + group * params.grad_group + head * params.grad_head;
-      let bias_start = bias_origin(key_tile.batch, group, head) + tile.query_begin * params.bias_row;
-      let stats_start = stats_position(key_tile.batch, head_index, tile.query_begin);
-      let slope = alibi_slope(key_tile.batch, group, head);
+      ${QUERY_ORIGINS}
       for (var tile_query = begin_query; tile_query < end_query; tile_query += TILE) {
         ${STAGE_QUERIES}
 

@@ -14,6 +14,8 @@ import {
   ADD_AND_MASK,
   DRAW_DROPPED,
   dropTurns,
+  GRAD_ORIGIN,
+  HEAD_ORIGINS,
   STAGE_KEYS_AND_VALUES,
   stagingConstants,
 } from "./_steps.ts";
@@ -34,19 +36,10 @@ fn main(
   if (job >= params.jobs) { return; }
   let head_jobs = params.jobs / params.tiles;
   let tile = tile_of(job / head_jobs);
-  let head_index = job % head_jobs;
-  let head = head_index % params.heads;
-  let group = head_index / params.heads;
-  let query_origin = params.query_offset + tile.batch * params.query_batch +
-    tile.query_begin * params.query_row + group * params.query_group + head * params.query_head;
-  let grad_origin = params.grad_offset + tile.batch * params.grad_batch +
-    tile.query_begin * params.grad_row + group * params.grad_group + head * params.grad_head;
-  let key_origin = params.key_offset + tile.batch * params.key_batch +
-    group * params.key_group + head * params.key_head;
-  let value_origin = params.value_offset + tile.batch * params.value_batch +
-    group * params.value_group + head * params.value_head;
-  let bias_start = bias_origin(tile.batch, group, head) + tile.query_begin * params.bias_row;
-  let slope = alibi_slope(tile.batch, group, head);
+  let head = job % head_jobs % params.heads;
+  let group = job % head_jobs / params.heads;
+  ${HEAD_ORIGINS}
+  ${GRAD_ORIGIN}
 
   let lane = thread % LANES;
   let first_row = tile.first_row + thread / LANES * ROWS;

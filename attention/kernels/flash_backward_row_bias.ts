@@ -12,6 +12,7 @@ import { backwardKernel, type BackwardKernelConfig } from "./_backward.ts";
 import {
   KEY_ROWS,
   QUERIES_OF_ROWS,
+  QUERY_ORIGINS,
   STAGE_QUERIES,
   WEIGHTS_AND_GRADIENTS,
   wordTurns,
@@ -48,7 +49,6 @@ fn main(
   for (var term = 0u; term < terms; term++) {
     let head = out_head * params.sum_heads + term % params.sum_heads;
     let group = out_group * params.sum_groups + term / params.sum_heads % params.sum_groups;
-    let head_index = group * params.heads + head;
     if (params.sum_batches > 1u) { key_tile.batch = term / params.sum_heads / params.sum_groups; }
     let key_origin = params.key_offset + key_tile.batch * params.key_batch +
       group * params.key_group + head * params.key_head;
@@ -57,13 +57,7 @@ fn main(
     for (var at = key_tile.first_entry; at < key_tile.end_entry; at += ENTRY_WORDS) {
       let tile = entry_of(key_tile, at);
       ${QUERIES_OF_ROWS}
-      let query_origin = params.query_offset + key_tile.batch * params.query_batch +
-        tile.query_begin * params.query_row + group * params.query_group + head * params.query_head;
-      let grad_origin = params.grad_offset + key_tile.batch * params.grad_batch +
-        tile.query_begin * params.grad_row + group * params.grad_group + head * params.grad_head;
-      let bias_start = bias_origin(key_tile.batch, group, head) + tile.query_begin * params.bias_row;
-      let stats_start = stats_position(key_tile.batch, head_index, tile.query_begin);
-      let slope = alibi_slope(key_tile.batch, group, head);
+      ${QUERY_ORIGINS}
       for (var tile_query = begin_query; tile_query < end_query; tile_query += TILE) {
         ${STAGE_QUERIES}
 

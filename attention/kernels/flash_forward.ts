@@ -29,6 +29,7 @@ import {
   ADD_AND_MASK,
   DRAW_DROPPED,
   dropTurns,
+  HEAD_ORIGINS,
   STAGE_KEYS_AND_VALUES,
   stagingConstants,
 } from "./_steps.ts";
@@ -54,15 +55,7 @@ fn main(
   let head_job = job % head_jobs;
   let head = params.head_begin + head_job % params.head_count;
   let group = params.group_begin + head_job / params.head_count;
-  let head_index = group * params.heads + head;
-  let query_origin = params.query_offset + tile.batch * params.query_batch +
-    tile.query_begin * params.query_row + group * params.query_group + head * params.query_head;
-  let key_origin = params.key_offset + tile.batch * params.key_batch +
-    group * params.key_group + head * params.key_head;
-  let value_origin = params.value_offset + tile.batch * params.value_batch +
-    group * params.value_group + head * params.value_head;
-  let bias_start = bias_origin(tile.batch, group, head) + tile.query_begin * params.bias_row;
-  let slope = alibi_slope(tile.batch, group, head);
+  ${HEAD_ORIGINS}
 
   let lane = thread % LANES;
   let first_row = tile.first_row + thread / LANES * ROWS;
