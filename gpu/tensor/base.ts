@@ -135,7 +135,10 @@ export abstract class TensorBase {
    * `data<Int32Array<ArrayBuffer>>()`.
    * @throws {GpuOutOfMemoryError} and its siblings, if work that was to compute the elements failed.
    */
-  async data<T extends TensorData = Float32Array<ArrayBuffer>>(): Promise<T> {
+  data(): Promise<Float32Array<ArrayBuffer>>;
+  /** The same, of a type that the caller knows. */
+  data<T extends TensorData>(): Promise<T>;
+  async data<T extends TensorData>(): Promise<T> {
     this.#assertUsable();
     return await this.#read(this.#array) as T;
   }
