@@ -117,6 +117,10 @@ describe("FlashBackwardOp agrees with the reference", () => {
     await check(bmhk([1, 3, 5, 2, 0, Kv], { padded: false }));
   });
 
+  it("for more heads than a dispatch has workgroups along one axis", async () => {
+    await check(bmhk([1, 1, 2, 65_537, K, Kv]));
+  });
+
   it("without subgroups", async () => {
     using plain = await requestDevice({ subgroups: false });
     assertEquals(plain.info.subgroupSize, 0);
