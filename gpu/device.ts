@@ -13,6 +13,7 @@ import type { Runtime } from "./runtime/runtime.ts";
 import { assertShape } from "./shape.ts";
 import { assertDifferentiable } from "./tensor/differentiable.ts";
 import { type Tensor, tensorFrom } from "./tensor/tensor.ts";
+import type { TuningChoice } from "./tuning/tuner.ts";
 
 /** Options of the functions that make tensors. */
 export interface TensorOptions {
@@ -41,7 +42,7 @@ let deviceFrom: (runtime: Runtime) => Device;
  * Requests a GPU: the preferred adapter with all features that this library can use and the highest
  * limits it gives. Takes 0.1 to 1 s, part of it for tests of the driver.
  *
- * @param options Which adapter to prefer; lower limits, for tests.
+ * @param options Which adapter to prefer; whether to tune kernels to it; lower limits, for tests.
  * @returns The device. Tensors of one device cannot meet those of another.
  * @throws {GpuUnavailableError} If there is no usable adapter; the message says what to install.
  *
@@ -210,6 +211,29 @@ export class Device {
       ? kernels.reduce((sum, kernel) => sum + kernel.milliseconds, 0)
       : NaN;
     return { result, milliseconds, kernels };
+  }
+
+  /**
+   * Which forms of kernels were chosen so far, and why. Where there are several, they are timed once for each class
+   * of problems, at its first use, on inputs of their own; the fastest is kept as long as the device lives, and in a
+   * file for the next. Results do not depend on the choice beyond rounding. The option `tune` of
+   * {@linkcode requestDevice} turns this off.
+   *
+   * @returns One entry for each class of problems, in order of first use; a list that does not change any more.
+   *
+   * @example Show what was chosen
+   * ```ts
+   * import { memoryEfficientAttention, requestDevice } from "@denoformers/attention";
+   *
+   * using device = await requestDevice();
+   * const x = device.randn([1, 256, 4, 64], { seed: 1 });
+   * memoryEfficientAttention(x, x, x);
+   * console.table(device.tuning(), ["problem", "choice", "source", "reason"]);
+   * for (const { candidates } of device.tuning()) console.table(candidates);
+   * ```
+   */
+  tuning(): readonly TuningChoice[] {
+    return this.#runtime.tuner.choices();
   }
 
   /** Destroys the device and all its tensors' memory. Using either afterwards throws. */

@@ -1,6 +1,6 @@
 /** From what callers pass to `device.tensor()` to bytes: nested arrays, typed arrays, numbers. */
 import { byteSize } from "./array.ts";
-import { assertDType, decodeElements, type DType, isHalf } from "./dtype.ts";
+import { assertDType, type DType, isHalf } from "./dtype.ts";
 import { encodeHalves } from "./half.ts";
 import { assertShape, formatShape, numel, sameShape } from "./shape.ts";
 
@@ -20,7 +20,7 @@ export type TensorSource =
 export interface Parsed {
   readonly shape: number[];
   readonly dtype: DType;
-  /** The elements in row-major order, filled up to whole words. */
+  /** The elements in row-major order, filled up to whole words: the caller's own memory, if it can be used as it is. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
@@ -33,7 +33,7 @@ export function parseSource(
   if (wantedShape) assertShape(wantedShape, "create a tensor");
   const isTyped = ArrayBuffer.isView(source);
   const found = isTyped ? [source.length] : nestedShape(source);
-  const values = isTyped ? source : flatten(source, found);
+  const values = isTyped ? source : flatten(source, found, wantedDType);
   const shape = [...(wantedShape ?? found)];
   if (numel(shape) !== values.length || (!isTyped && wantedShape && !fits(found, shape))) {
     throw new RangeError(
@@ -61,10 +61,21 @@ function nestedShape(source: NestedArray): number[] {
   return shape;
 }
 
-function flatten(source: NestedArray, shape: readonly number[]): (number | boolean)[] {
-  const values: (number | boolean)[] = [];
-  const visit = (node: NestedArray, shape: readonly number[]): void => {
-    const [size, ...rest] = shape;
+/** Where values are gathered: numbers as they are, or rounded to what the tensor will hold at once. */
+type Flat = Float64Array<ArrayBuffer> | Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+
+/** The numbers in row-major order; a `Uint8Array` of truth values where there are no others. */
+function flatten(
+  source: NestedArray,
+  shape: readonly number[],
+  wantedDType: DType | undefined,
+): Flat {
+  const isF32 = wantedDType === undefined || wantedDType === "f32";
+  const values = new (isF32 ? Float32Array : Float64Array)(numel(shape));
+  let at = 0;
+  let booleans = 0;
+  const visit = (node: NestedArray, axis: number): void => {
+    const size = shape[axis];
     if (Array.isArray(node) ? node.length !== size : size !== undefined) {
       throw new RangeError(
         "Cannot create a tensor: nested arrays are ragged, " +
@@ -73,21 +84,25 @@ function flatten(source: NestedArray, shape: readonly number[]): (number | boole
           }`,
       );
     }
-    if (Array.isArray(node)) {
-      for (const child of node) visit(child, rest);
-    } else if (typeof node === "number" || typeof node === "boolean") {
-      values.push(node);
+    if (typeof node === "number") {
+      values[at++] = node;
+    } else if (Array.isArray(node)) {
+      for (const child of node) visit(child, axis + 1);
+    } else if (typeof node === "boolean") {
+      values[at++] = node ? 1 : 0;
+      booleans++;
     } else {
       throw new TypeError(
         `Cannot create a tensor: data holds ${String(node)}, expected numbers or booleans`,
       );
     }
   };
-  visit(source, shape);
-  return values;
+  visit(source, 0);
+  const isBoolean = at > 0 && booleans === at;
+  return isBoolean ? Uint8Array.from(values) : values;
 }
 
-function naturalDType(source: TensorSource, values: ArrayLike<number | boolean>): DType {
+function naturalDType(source: TensorSource, values: ArrayLike<number>): DType {
   if (source instanceof Int32Array) return "i32";
   if (source instanceof Uint32Array) return "u32";
   if (source instanceof Uint8Array) {
@@ -95,34 +110,38 @@ function naturalDType(source: TensorSource, values: ArrayLike<number | boolean>)
       'Cannot create a tensor: a Uint8Array may mean numbers or booleans, name the dtype, as in { dtype: "bool" }',
     );
   }
-  const isBoolean = values.length > 0 && Array.prototype.every.call(
-    values,
-    (value) => typeof value === "boolean",
-  );
-  return isBoolean ? "bool" : "f32";
+  return values instanceof Uint8Array ? "bool" : "f32";
 }
 
 function encode(
-  values: ArrayLike<number | boolean>,
+  values: Exclude<TensorSource, NestedArray> | Flat,
   dtype: DType,
   shape: readonly number[],
 ): Uint8Array<ArrayBuffer> {
+  const { buffer, byteOffset, byteLength } = values;
+  const isReady = dtype === "f32"
+    ? values instanceof Float32Array
+    : dtype === "i32"
+    ? values instanceof Int32Array
+    : dtype === "u32" && values instanceof Uint32Array;
+  // Browsers upload no shared memory.
+  if (isReady && buffer instanceof ArrayBuffer) {
+    return new Uint8Array(buffer, byteOffset, byteLength);
+  }
   const bytes = new Uint8Array(byteSize(shape, dtype));
   if (isHalf(dtype)) {
     encodeHalves(dtype, values, new Uint16Array(bytes.buffer));
-    return bytes;
-  }
-  const target = decodeElements(dtype, bytes.buffer, values.length);
-  const isPlainCopy = ArrayBuffer.isView(values) && values.constructor === target.constructor &&
-    dtype !== "bool";
-  if (isPlainCopy) {
-    target.set(values as unknown as ArrayLike<number>);
-    return bytes;
-  }
-  for (let i = 0; i < values.length; i++) {
-    const value = Number(values[i]);
-    assertHeldBy(dtype, value);
-    target[i] = dtype === "bool" ? (value !== 0 ? 1 : 0) : value;
+  } else if (dtype === "f32") {
+    new Float32Array(bytes.buffer).set(values);
+  } else if (dtype === "bool") {
+    for (let i = 0; i < values.length; i++) bytes[i] = values[i] !== 0 ? 1 : 0;
+  } else {
+    const whole = new (dtype === "i32" ? Int32Array : Uint32Array)(bytes.buffer);
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!;
+      assertHeldBy(dtype, value);
+      whole[i] = value;
+    }
   }
   return bytes;
 }

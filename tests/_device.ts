@@ -4,9 +4,12 @@ import { assertLessOrEqual } from "@std/assert";
 
 let shared: Promise<Device> | undefined;
 
-/** The device that all tests of a file share; requested at the first call, never disposed. */
+/**
+ * The device that all tests of a file share; requested at the first call, never disposed. It is not tuned: tests are
+ * to be the same every time, and fast.
+ */
 export function sharedDevice(): Promise<Device> {
-  return shared ??= requestDevice();
+  return shared ??= requestDevice({ tune: false });
 }
 
 /**

@@ -13,16 +13,18 @@ import { type Kernel, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
 import { unroll } from "../../gpu/runtime/unroll.ts";
 import { VISIBLE_KEYS, VISIBLE_QUERIES } from "../masks/window.ts";
 import {
+  ADD_DOT,
   type AttentionKernelConfig,
   declareConstants,
   declareInputs,
   declareTable,
   declareTerms,
   partsPerLane,
+  sharingOf,
   tileConstants,
 } from "./_kernel.ts";
 import { KEY_TILES, type KeyTileSource } from "./_key_tiles.ts";
-import { overLanes } from "./_lanes.ts";
+import { shareRows } from "./_lanes.ts";
 import { BACKWARD_PARAMS } from "./_params.ts";
 import { declareDecoder, declareOut, declareRows } from "./_rows.ts";
 import {
@@ -50,6 +52,8 @@ export interface BackwardKernelConfig extends
     | "rows"
     | "threads"
     | "tile"
+    | "staged"
+    | "laneStride"
     | "storage"
     | "output"
     | "bias"
@@ -140,7 +144,8 @@ function buildKernel(
     declareDecoder(output, "_out"),
     major === "query" ? TILES[config.tileSource] : KEY_TILES[keyTileSource(config.tileSource)],
     major === "query" ? VISIBLE_KEYS + KEYS_OF_ROW : VISIBLE_QUERIES,
-    overLanes(lanes),
+    shareRows(sharingOf(config)),
+    ADD_DOT,
     ...[...inputs, ...outputs].map((declare, binding) => declare(binding)),
     STATS,
     bias ? ADD_BIAS_OF_ROWS : NO_BIAS + NO_BIAS_OF_ROWS,

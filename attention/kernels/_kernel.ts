@@ -4,7 +4,7 @@ import { type Kernel, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
 import { IS_NAN } from "../../gpu/ops/accessors.ts";
 import { unroll } from "../../gpu/runtime/unroll.ts";
 import { VISIBLE_KEYS } from "../masks/window.ts";
-import { overLanes } from "./_lanes.ts";
+import { shareRows, type Sharing, sharingConstants } from "./_lanes.ts";
 import { ATTENTION_PARAMS } from "./_params.ts";
 import { declareDecoder, declareOut, declareRows } from "./_rows.ts";
 import {
@@ -25,12 +25,16 @@ import { KEYS_OF_ROW, TILES, type TileSource } from "./_tiles.ts";
 export interface Tiles {
   /** Threads that share rows; a power of two, at most the subgroup size. */
   readonly lanes: number;
-  /** Rows that they share. */
+  /** Rows that they share; a power of two. */
   readonly rows: number;
   /** Threads of a workgroup. */
   readonly threads: number;
   /** Keys that a row takes at a time, a multiple of 4. */
   readonly tile: number;
+  /** Keys that are staged in workgroup memory at a time, a multiple of `tile`; default one tile. */
+  readonly staged?: number;
+  /** Threads from one lane of a group to the next, see `_lanes.ts`; default 1. */
+  readonly laneStride?: number;
 }
 
 /** What decides how much a thread holds. */
@@ -174,7 +178,8 @@ function buildKernel(
     TILES[config.tileSource],
     VISIBLE_KEYS,
     KEYS_OF_ROW,
-    overLanes(lanes),
+    shareRows(sharingOf(config)),
+    ADD_DOT,
     ...bindings.map(({ declare }, binding) => declare(binding)),
     bias ? "" : NO_BIAS,
     config.alibi ? "" : NO_ALIBI,
@@ -200,17 +205,36 @@ export function declareTable(binding: number): string {
   return `@group(0) @binding(${binding}) var<storage, read> table: array<u32>;\n`;
 }
 
+/** Rows, of keys or of queries, that are staged in workgroup memory at a time. */
+export function stagedKeys({ tile, staged = tile }: Tiles): number {
+  return staged;
+}
+
+/** How threads share rows. */
+export function sharingOf({ lanes, rows, laneStride = 1 }: Tiles): Sharing {
+  return { lanes, rows, laneStride };
+}
+
+/**
+ * `add_dot(sum, a, b)`: the sum with the products added one by one, so that each is one fused multiply-add;
+ * a product by `dot()` costs an addition more.
+ */
+export const ADD_DOT = /* wgsl */ `
+fn add_dot(sum: f32, a: vec4f, b: vec4f) -> f32 {
+  return (((sum + a.x * b.x) + a.y * b.y) + a.z * b.z) + a.w * b.w;
+}
+`;
+
 /** How the work is split, as constants of the body. */
 export function tileConstants(config: TiledDims): Record<string, number> {
-  const { lanes, rows, threads, tile } = config;
+  const { threads, tile } = config;
   const { kParts, vParts } = partsPerLane(config);
   return {
-    LANES: lanes,
-    ROWS: rows,
+    ...sharingConstants(sharingOf(config)),
     THREADS: threads,
     TILE: tile,
     TILE_VECS: tile / 4,
-    BIAS_TURNS: Math.ceil(4 / lanes),
+    STAGED: stagedKeys(config),
     K_PARTS: kParts,
     V_PARTS: vParts,
   };

@@ -3,10 +3,10 @@
  * over the queries that see them, in tiles. They are parts of a kernel's body and use its variables.
  */
 
-/** Which tile and rows: `key_tile`, `lane`, `first_row`. Rows past the end repeat the last and are not stored. */
+/** Which rows of `key_tile` this thread shares. Rows past the end repeat the last and are not stored. */
 export const KEY_ROWS = /* wgsl */ `
-  let lane = thread % LANES;
-  let first_row = key_tile.first_row + thread / LANES * ROWS;
+  let lane = lane_of(thread);
+  let first_row = key_tile.first_row + group_of(thread) * ROWS;
   let last_row = key_tile.end_row - 1u;
 `;
 
@@ -23,36 +23,42 @@ export const QUERY_ORIGINS = /* wgsl */ `
 `;
 
 /**
- * For an entry `tile`: the run of queries that each of this thread's rows is seen by, `range`, and that any of
- * the workgroup's rows is seen by, `begin_query` to `end_query`. Rows outside the block are seen by none.
+ * For an entry `tile`: the run of queries that each of the own rows is seen by, `range`, that any of the
+ * workgroup's rows is seen by, `begin_query` to `end_query`, and that all are, `whole_queries`. Rows outside the
+ * block are seen by none.
  */
 export const QUERIES_OF_ROWS = /* wgsl */ `
     let first_key = first_row + tile.shift; // Wraps around before the block's first key.
-    var range = array<vec2u, ROWS>();
-    /* unroll */ for (var r = 0u; r < ROWS; r++) {
-      let is_key = (first_key + r < tile.keys) & (first_row + r <= last_row);
-      range[r] = select(vec2u(), visible_queries(first_key + r, tile.queries, tile.keys), is_key);
+    var range = array<vec2u, OWN>();
+    /* unroll */ for (var w = 0u; w < OWN; w++) {
+      let row = row_of_lane(lane, w * SHARED);
+      let is_key = (first_key + row < tile.keys) & (first_row + row <= last_row);
+      range[w] = select(vec2u(), visible_queries(first_key + row, tile.queries, tile.keys), is_key);
     }
     // Bounds never fall from key to key, so the first and the last that there are give the workgroup's.
-    let low_key = max(i32(key_tile.first_row + tile.shift), 0);
-    let high_key = min(i32(last_row + tile.shift), i32(tile.keys) - 1);
+    let low_row = i32(key_tile.first_row + tile.shift);
+    let high_row = i32(last_row + tile.shift);
+    let low_key = max(low_row, 0);
+    let high_key = min(high_row, i32(tile.keys) - 1);
     let has_keys = low_key <= high_key;
     let low_range = visible_queries(u32(low_key), tile.queries, tile.keys);
     let high_range = visible_queries(u32(max(high_key, 0)), tile.queries, tile.keys);
     let begin_query = select(0u, low_range.x / TILE * TILE, has_keys);
     let end_query = select(0u, high_range.y, has_keys);
+    let all_are_keys = (low_key == low_row) & (high_key == high_row);
+    let whole_queries = select(vec2u(), vec2u(high_range.x, low_range.y), all_are_keys);
 `;
 
 /**
- * Puts the queries of a tile, scaled, and the gradients of their outputs into workgroup memory; what lies
- * outside is zero, and hidden later on. Behind it stands a barrier.
+ * Puts the queries from `staged_query` on, scaled, the gradients of their outputs and their statistics into
+ * workgroup memory; what lies outside is zero, and hidden later on. Behind it stands a barrier.
  */
 export const STAGE_QUERIES = /* wgsl */ `
         /* unroll */ for (var turn = 0u; turn < KEY_TURNS; turn++) {
           let i = turn * THREADS + thread;
-          let query = tile_query + i / (K_PARTS * LANES);
+          let query = staged_query + i / (K_PARTS * LANES);
           let part = i % (K_PARTS * LANES);
-          if (KEY_REST == 0u || i < TILE * K_PARTS * LANES) {
+          if (KEY_REST == 0u || i < STAGED * K_PARTS * LANES) {
             var staged = vec4f();
             if (query < tile.queries) {
               staged = load_query(query_origin + query * params.query_row, part) * params.scale;
@@ -62,9 +68,9 @@ export const STAGE_QUERIES = /* wgsl */ `
         }
         /* unroll */ for (var turn = 0u; turn < VALUE_TURNS; turn++) {
           let i = turn * THREADS + thread;
-          let query = tile_query + i / (V_PARTS * LANES);
+          let query = staged_query + i / (V_PARTS * LANES);
           let part = i % (V_PARTS * LANES);
-          if (VALUE_REST == 0u || i < TILE * V_PARTS * LANES) {
+          if (VALUE_REST == 0u || i < STAGED * V_PARTS * LANES) {
             var staged = vec4f();
             if (query < tile.queries) {
               staged = load_grad(grad_origin + query * params.grad_row, part);
@@ -72,67 +78,74 @@ export const STAGE_QUERIES = /* wgsl */ `
             grad_tile[i / (V_PARTS * LANES)][part / LANES][part % LANES] = staged;
           }
         }
+        for (var i = thread; i < STAGED; i += THREADS) {
+          let query = min(staged_query + i, tile.queries - 1u);
+          stats_tile[i] = row_stats(stats_start + query * STATS_WORDS);
+        }
         workgroupBarrier();
 `;
 
+/** What {@linkcode STAGE_QUERIES} fills, as [query][part][lane]. */
+export const STAGED_QUERIES = /* wgsl */ `
+var<workgroup> query_tile: array<array<array<vec4f, LANES>, K_PARTS>, STAGED>;
+var<workgroup> grad_tile: array<array<array<vec4f, LANES>, V_PARTS>, STAGED>;
+var<workgroup> stats_tile: array<vec2f, STAGED>;
+`;
+
 /**
- * From products to weights `p` and gradients of scores `ds`, of four queries each; `keep` are the weights
- * behind dropout. A row that a query does not see has weight and gradient 0, whatever its products are.
+ * From products to weights and gradients of scores, of the own rows with four queries each: `s` and `dp`; the
+ * weights are those behind dropout. A row that a query does not see has weight and gradient 0, whatever its
+ * products are.
  */
 export const WEIGHTS_AND_GRADIENTS = /* wgsl */ `
-        var is_whole = true;
-        /* unroll */ for (var r = 0u; r < ROWS; r++) {
-          is_whole = is_whole & (range[r].x <= tile_query) & (tile_query + TILE <= range[r].y);
-        }
-        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          let queries = tile_query + 4u * v + vec4u(0u, 1u, 2u, 3u);
-          var lse = vec4f();
-          var delta = vec4f();
-          /* unroll */ for (var c = 0u; c < 4; c++) {
-            let query = min(queries[c], tile.queries - 1u);
-            let stats = row_stats(stats_start + query * STATS_WORDS);
-            lse[c] = stats.x;
-            delta[c] = stats.y;
-          }
-          // Random words are of four keys of a query, and rows need not begin at a multiple of four: two words
-          // a query hold all bits of this thread's rows. Lanes draw them in turn; an OR hands all round.
-          var bits = 0u;
-          if (HAS_DROPOUT) {
-            let first_four = bitcast<u32>(bitcast<i32>(first_key) >> 2u);
-            /* unroll */ for (var turn = 0u; turn < WORD_TURNS; turn++) {
-              let own = turn * LANES + lane;
-              if (own < 8u) {
-                let row = tile_query + 4u * v + own / 2u;
-                bits |= dropped(tile.block, head_index, row, (first_four + own % 2u) * 4u) << (4u * own);
-              }
+          let is_whole = (whole_queries.x <= tile_query) & (tile_query + TILE <= whole_queries.y);
+          /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
+            let first_query = tile_query + 4u * v;
+            var lse = vec4f();
+            var delta = vec4f();
+            /* unroll */ for (var c = 0u; c < 4; c++) {
+              let stats = stats_tile[at + 4u * v + c];
+              lse[c] = stats.x;
+              delta[c] = stats.y;
             }
-            bits = or_over_lanes(bits);
-          }
-          /* unroll */ for (var r = 0u; r < ROWS; r++) {
-            s[r][v] = sum_over_lanes(s[r][v]);
-            dp[r][v] = sum_over_lanes(dp[r][v]);
-            if (HAS_ALIBI) {
-              let own_keys = vec4i(queries) + i32(tile.keys) - i32(tile.queries);
-              s[r][v] -= slope * vec4f(abs(own_keys - vec4i(i32(first_key + r))));
-            }
-            if (HAS_BIAS) {
-              let row = min(first_row + r, last_row);
-              let position = bias_start + (tile_query + 4u * v) * params.bias_row + row * params.bias_key;
-              s[r][v] = add_bias_of_rows(s[r][v], position, lane);
-            }
-            if (!is_whole) { s[r][v] = mask_scores(s[r][v], tile_query + 4u * v, range[r]); }
-            let p = weights_of(s[r][v], lse);
-            var keep = p;
+            // Random words are of four keys of a query, and a group's rows need not begin at a multiple of
+            // four: two words a query hold all bits of its rows, of which there are at most four. Its lanes
+            // draw them in turn; an OR hands all round.
+            var bits = 0u;
             if (HAS_DROPOUT) {
-              let own_bit = (first_key & 3u) + r;
-              let is_dropped = ((vec4u(bits) >> (vec4u(0u, 8u, 16u, 24u) + own_bit)) & vec4u(1u)) == vec4u(1u);
-              keep = select(p * params.keep_factor, vec4f(), is_dropped);
-              dp[r][v] = select(dp[r][v] * params.keep_factor, vec4f(), is_dropped);
+              let first_four = bitcast<u32>(bitcast<i32>(first_key) >> 2u);
+              /* unroll */ for (var turn = 0u; turn < WORD_TURNS; turn++) {
+                let own = turn * LANES + lane;
+                if (own < 8u) {
+                  let query = first_query + own / 2u;
+                  bits |= dropped(tile.block, head_index, query, (first_four + own % 2u) * 4u) << (4u * own);
+                }
+              }
+              bits = or_over_lanes(bits);
             }
-            dp[r][v] = select(p * (dp[r][v] - delta), vec4f(), p == vec4f());
-            s[r][v] = keep;
+            /* unroll */ for (var w = 0u; w < OWN; w++) {
+              let row = row_of_lane(lane, w * SHARED);
+              if (HAS_ALIBI) {
+                let own_keys = vec4i(i32(first_query) + i32(tile.keys) - i32(tile.queries)) + vec4i(0, 1, 2, 3);
+                s[w][v] -= slope * vec4f(abs(own_keys - vec4i(i32(first_key + row))));
+              }
+              if (HAS_BIAS) {
+                let bias_key = min(first_row + row, last_row) * params.bias_key;
+                s[w][v] = add_bias_of_rows(s[w][v], bias_start + first_query * params.bias_row + bias_key);
+              }
+              if (!is_whole) { s[w][v] = mask_scores(s[w][v], first_query, range[w]); }
+              let p = weights_of(s[w][v], lse);
+              var keep = p;
+              if (HAS_DROPOUT) {
+                let own_bit = (first_key & 3u) + row;
+                let is_dropped = ((vec4u(bits) >> (vec4u(0u, 8u, 16u, 24u) + own_bit)) & vec4u(1u)) == vec4u(1u);
+                keep = select(p * params.keep_factor, vec4f(), is_dropped);
+                dp[w][v] = select(dp[w][v] * params.keep_factor, vec4f(), is_dropped);
+              }
+              dp[w][v] = select(p * (dp[w][v] - delta), vec4f(), p == vec4f());
+              s[w][v] = keep;
+            }
           }
-        }
 `;
 
 /** Turns in which LANES threads draw the words of four queries. */

@@ -57,56 +57,46 @@ fn bias_bits(position: u32) -> u32 {
 ${LOAD_ADDED}`;
 }
 
-/**
- * `add_bias(scores, ...)`: four scores of one row with their biases. Each lane reads its share of the four,
- * and sums over the lanes hand them round. Halves need `decode_half_bias`.
- */
+/** `add_bias(scores, ...)`: four scores of one row with their biases. Halves need `decode_half_bias`. */
 export function declareBias(kind: BiasKind): ((binding: number) => string) | undefined {
   if (kind === "none") return undefined;
   return (binding) => /* wgsl */ `
 @group(0) @binding(${binding}) var<storage, read> bias: array<u32>;
 ${ORIGIN}${LOAD[kind]}
-${
-    fourBiases(
-      "fn add_bias(scores: vec4f, row_origin: u32, tile: Tile, key: u32, lane: u32) -> vec4f",
-      "row_origin + key_row(tile, key + own) * params.bias_key",
-    )
-  }`;
-}
-
-/**
- * `add_bias_of_rows(scores, ...)`: the same for scores of four query rows with one key, of which the first
- * one's bias stands at a position.
- */
-export const ADD_BIAS_OF_ROWS = fourBiases(
-  "fn add_bias_of_rows(scores: vec4f, first: u32, lane: u32) -> vec4f",
-  "first + own * params.bias_row",
-);
-
-function fourBiases(signature: string, position: string): string {
-  return /* wgsl */ `
-${signature} {
-  var all = vec4f();
-  /* unroll */ for (var turn = 0u; turn < BIAS_TURNS; turn++) {
-    let own = turn * LANES + lane;
-    let loaded = load_bias(${position});
-    all += select(vec4f(), vec4f(loaded), vec4u(0u, 1u, 2u, 3u) == vec4u(own));
-  }
-  all = sum_over_lanes(all);
+fn with_biases(scores: vec4f, positions: vec4u) -> vec4f {
+  let all = vec4f(
+    load_bias(positions.x), load_bias(positions.y), load_bias(positions.z), load_bias(positions.w),
+  );
   return select(scores + all, vec4f(HIDDEN), all == vec4f(HIDDEN));
+}
+fn add_bias(scores: vec4f, row_origin: u32, tile: Tile, key: u32) -> vec4f {
+  let rows = vec4u(
+    key_row(tile, key), key_row(tile, key + 1u), key_row(tile, key + 2u), key_row(tile, key + 3u),
+  );
+  return with_biases(scores, row_origin + rows * params.bias_key);
 }
 `;
 }
+
+/**
+ * `add_bias_of_rows(scores, first)`: the same for scores of four query rows with one key, of which the first
+ * one's bias stands at a position.
+ */
+export const ADD_BIAS_OF_ROWS = /* wgsl */ `
+fn add_bias_of_rows(scores: vec4f, first: u32) -> vec4f {
+  return with_biases(scores, first + vec4u(0u, 1u, 2u, 3u) * params.bias_row);
+}
+`;
 
 /** What stands for {@linkcode declareBias} where there is none. */
 export const NO_BIAS = /* wgsl */ `
 fn bias_origin(batch: u32, group: u32, head: u32) -> u32 { return 0u; }
-fn add_bias(scores: vec4f, row_origin: u32, tile: Tile, key: u32, lane: u32) -> vec4f { return scores; }
+fn add_bias(scores: vec4f, row_origin: u32, tile: Tile, key: u32) -> vec4f { return scores; }
 `;
 
 /** What stands for {@linkcode ADD_BIAS_OF_ROWS} where there is no bias. */
 export const NO_BIAS_OF_ROWS = /* wgsl */ `
-fn add_bias_of_rows(scores: vec4f, first: u32, lane: u32) -> vec4f { return scores; }
+fn add_bias_of_rows(scores: vec4f, first: u32) -> vec4f { return scores; }
 `;
 
 /**

@@ -1,7 +1,8 @@
 /**
  * Steps that the query-major kernels share: those whose workgroups own a block of query rows and walk over the
- * keys in tiles. They are parts of a kernel's body and use its variables.
+ * keys, which they stage in workgroup memory. They are parts of a kernel's body and use its variables.
  */
+import { stagedKeys, type Tiles } from "./_kernel.ts";
 
 /** Where the operands of a head begin, for a tile's batch and its first query; needs `group` and `head`. */
 export const HEAD_ORIGINS = /* wgsl */ `
@@ -23,15 +24,34 @@ export const GRAD_ORIGIN = /* wgsl */ `
 `;
 
 /**
- * Puts the keys and values of a tile into workgroup memory; what lies outside is zero, and hidden later on.
- * Behind it stands a barrier.
+ * Which rows this thread shares, and which keys they see. Bounds of key ranges never fall from row to row, so
+ * the first and the last row give the keys that any row of the block sees, and those that all see.
+ */
+export const ROWS_AND_KEYS = /* wgsl */ `
+  let lane = lane_of(thread);
+  let first_row = tile.first_row + group_of(thread) * ROWS;
+  let last_row = tile.queries - 1u;
+  var range = array<vec2u, OWN>();
+  /* unroll */ for (var w = 0u; w < OWN; w++) {
+    range[w] = keys_of_row(tile, min(first_row + row_of_lane(lane, w * SHARED), last_row));
+  }
+  let first_range = keys_of_row(tile, tile.first_row);
+  let last_range = keys_of_row(tile, min(tile.first_row + BLOCK_ROWS - 1u, last_row));
+  let begin_key = first_range.x;
+  let end_key = last_range.y;
+  let whole_keys = vec2u(last_range.x, first_range.y);
+`;
+
+/**
+ * Puts the keys and values from `staged_key` on into workgroup memory; what lies outside is zero, and hidden
+ * later on. Behind it stands a barrier.
  */
 export const STAGE_KEYS_AND_VALUES = /* wgsl */ `
     /* unroll */ for (var turn = 0u; turn < KEY_TURNS; turn++) {
       let i = turn * THREADS + thread;
-      let key = tile_key + i / (K_PARTS * LANES);
+      let key = staged_key + i / (K_PARTS * LANES);
       let part = i % (K_PARTS * LANES);
-      if (KEY_REST == 0u || i < TILE * K_PARTS * LANES) {
+      if (KEY_REST == 0u || i < STAGED * K_PARTS * LANES) {
         var staged = vec4f();
         if (key >= begin_key && key < end_key) {
           staged = load_key(key_origin + key_row(tile, key) * params.key_row, part);
@@ -41,9 +61,9 @@ export const STAGE_KEYS_AND_VALUES = /* wgsl */ `
     }
     /* unroll */ for (var turn = 0u; turn < VALUE_TURNS; turn++) {
       let i = turn * THREADS + thread;
-      let key = tile_key + i / (V_PARTS * LANES);
+      let key = staged_key + i / (V_PARTS * LANES);
       let part = i % (V_PARTS * LANES);
-      if (VALUE_REST == 0u || i < TILE * V_PARTS * LANES) {
+      if (VALUE_REST == 0u || i < STAGED * V_PARTS * LANES) {
         var staged = vec4f();
         if (key >= begin_key && key < end_key) {
           staged = load_value(value_origin + key_row(tile, key) * params.value_row, part);
@@ -56,12 +76,10 @@ export const STAGE_KEYS_AND_VALUES = /* wgsl */ `
 
 /** Constants of {@linkcode STAGE_KEYS_AND_VALUES}. */
 export function stagingConstants(
-  { tile, threads, lanes, kParts, vParts }: Record<
-    "tile" | "threads" | "lanes" | "kParts" | "vParts",
-    number
-  >,
+  config: Tiles & Readonly<Record<"kParts" | "vParts", number>>,
 ): Record<string, number> {
-  const [keyVecs, valueVecs] = [kParts, vParts].map((parts) => tile * parts * lanes);
+  const { threads, lanes, kParts, vParts } = config;
+  const [keyVecs, valueVecs] = [kParts, vParts].map((parts) => stagedKeys(config) * parts * lanes);
   return {
     KEY_TURNS: Math.ceil(keyVecs! / threads),
     VALUE_TURNS: Math.ceil(valueVecs! / threads),
@@ -71,57 +89,111 @@ export function stagingConstants(
   };
 }
 
-/** From products to scores: ALiBi, bias, and the mask unless every row sees the whole tile. */
+/**
+ * Does something for each tile of what is staged: `tile_<name>` is its first, and `at` how far that is into
+ * the staged ones. With one tile, `at` is a constant, and so are all indices.
+ *
+ * @param config Tiles.
+ * @param name What is staged, `key` or `query`.
+ * @param end Where those that matter end.
+ * @param body What to do.
+ */
+export function eachTile(
+  config: Tiles,
+  name: "key" | "query",
+  end: string,
+  body: string,
+): string {
+  if (stagedKeys(config) === config.tile) {
+    return /* wgsl */ `
+    {
+      const at = 0u;
+      let tile_${name} = staged_${name};
+      ${body}
+    }`;
+  }
+  return /* wgsl */ `
+    for (var at = 0u; at < min(STAGED, ${end} - staged_${name}); at += TILE) {
+      let tile_${name} = staged_${name} + at;
+      ${body}
+    }`;
+}
+
+/** From SHARED rows' parts of four products each, \`parts\`, to those of the lane's own rows. */
+export function joinRows(own: string, parts: string): string {
+  return /* wgsl */ `
+        /* unroll */ for (var w = 0u; w < OWN; w++) {
+          var shared_rows = array<vec4f, SHARED>();
+          /* unroll */ for (var j = 0u; j < SHARED; j++) { shared_rows[j] = ${parts}[w * SHARED + j]; }
+          ${own}[w][v] = join_rows(shared_rows);
+        }
+`;
+}
+
+/** From products to scores: ALiBi, bias, and the mask unless every row of the block sees the whole tile. */
 export const ADD_AND_MASK = /* wgsl */ `
-    if (HAS_ALIBI) {
-      /* unroll */ for (var r = 0u; r < ROWS; r++) {
+      let is_whole = (whole_keys.x <= tile_key) & (tile_key + TILE <= whole_keys.y);
+      /* unroll */ for (var w = 0u; w < OWN; w++) {
+        let own_row = min(first_row + row_of_lane(lane, w * SHARED), last_row);
         /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          s[r][v] = add_alibi(s[r][v], slope, tile, first_row + r, tile_key + 4u * v);
+          s[w][v] = add_alibi(s[w][v], slope, tile, own_row, tile_key + 4u * v);
+          s[w][v] = add_bias(s[w][v], bias_start + own_row * params.bias_row, tile, tile_key + 4u * v);
         }
       }
-    }
-    if (HAS_BIAS) {
-      /* unroll */ for (var r = 0u; r < ROWS; r++) {
-        let row_origin = bias_start + min(first_row + r, tile.queries - 1u) * params.bias_row;
-        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          s[r][v] = add_bias(s[r][v], row_origin, tile, tile_key + 4u * v, lane);
+      if (!is_whole) {
+        /* unroll */ for (var w = 0u; w < OWN; w++) {
+          /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
+            s[w][v] = mask_scores(s[w][v], tile_key + 4u * v, range[w]);
+          }
         }
       }
-    }
-    var is_whole = true;
-    /* unroll */ for (var r = 0u; r < ROWS; r++) {
-      is_whole = is_whole && range[r].x <= tile_key && tile_key + TILE <= range[r].y;
-    }
-    if (!is_whole) {
-      /* unroll */ for (var r = 0u; r < ROWS; r++) {
-        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          s[r][v] = mask_scores(s[r][v], tile_key + 4u * v, range[r]);
-        }
-      }
-    }
 `;
 
 /**
- * Bits of the weights that dropout drops, four for each four weights of a row. A lane draws its share; an OR
- * over the lanes hands all round.
+ * Bits of the own rows' weights that dropout drops, four for each four weights. Lanes that own the same rows
+ * draw a share each.
  */
 export const DRAW_DROPPED = /* wgsl */ `
-    var bits = 0u;
-    if (HAS_DROPOUT) {
-      /* unroll */ for (var turn = 0u; turn < DROP_TURNS; turn++) {
-        let own = turn * LANES + lane;
-        if (own < ROWS * TILE_VECS) {
-          let row = first_row + own / TILE_VECS;
-          bits |= dropped(tile.block, head_index, row, tile_key + 4u * (own % TILE_VECS)) << (4u * own);
+      var bits = 0u;
+      if (HAS_DROPOUT) {
+        /* unroll */ for (var turn = 0u; turn < DROP_TURNS; turn++) {
+          let own = turn * TWINS + lane / SHARED;
+          if (own < OWN * TILE_VECS) {
+            let row = first_row + row_of_lane(lane, own / TILE_VECS * SHARED);
+            bits |= dropped(tile.block, head_index, row, tile_key + 4u * (own % TILE_VECS)) << (4u * own);
+          }
         }
+        bits = or_over_twins(bits);
       }
-      bits = or_over_lanes(bits);
-    }
 `;
 
-/** Turns of {@linkcode DRAW_DROPPED}. Its bits fit a word as rows times vec4s of a tile are at most 8. */
-export function dropTurns(
-  { rows, tile, lanes }: Record<"rows" | "tile" | "lanes", number>,
-): number {
-  return Math.ceil(rows * tile / 4 / lanes);
+/** Turns of {@linkcode DRAW_DROPPED}. Its bits fit a word as own rows times vec4s of a tile are at most 8. */
+export function dropTurns({ rows, tile, lanes }: Tiles): number {
+  const shared = Math.min(rows, lanes);
+  return Math.ceil((rows / shared) * (tile / 4) / (lanes / shared));
 }
+
+/** Statistics of the own rows, see `_backward.ts`; rows past the end repeat the last. */
+export const OWN_STATS = /* wgsl */ `
+  var stats = array<vec2f, OWN>();
+  /* unroll */ for (var w = 0u; w < OWN; w++) {
+    let row = min(first_row + row_of_lane(lane, w * SHARED), last_row);
+    stats[w] = row_stats(stats_position(tile.batch, head_index, tile.query_begin + row));
+  }
+`;
+
+/**
+ * Gradients of the own rows' scores, in place of the scores. A hidden value may be NaN: a weight of zero hides
+ * it.
+ */
+export const SCORE_GRADIENTS = /* wgsl */ `
+      /* unroll */ for (var w = 0u; w < OWN; w++) {
+        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
+          let p = weights_of(s[w][v], vec4f(stats[w].x));
+          if (HAS_DROPOUT) {
+            dp[w][v] = keep_weights(dp[w][v] * params.keep_factor, bits >> (4u * (w * TILE_VECS + v)));
+          }
+          s[w][v] = select(p * (dp[w][v] - stats[w].y), vec4f(), p == vec4f());
+        }
+      }
+`;

@@ -16,14 +16,18 @@ import {
   dropTurns,
   GRAD_ORIGIN,
   HEAD_ORIGINS,
+  joinRows,
+  OWN_STATS,
+  ROWS_AND_KEYS,
+  SCORE_GRADIENTS,
   STAGE_KEYS_AND_VALUES,
   stagingConstants,
 } from "./_steps.ts";
 import { backwardBlockRows } from "./flash_backward_query.ts";
 
 const BODY = /* wgsl */ `
-var<workgroup> key_tile: array<array<array<vec4f, LANES>, K_PARTS>, TILE>;
-var<workgroup> value_tile: array<array<array<vec4f, LANES>, V_PARTS>, TILE>;
+var<workgroup> key_tile: array<array<array<vec4f, LANES>, K_PARTS>, STAGED>;
+var<workgroup> value_tile: array<array<array<vec4f, LANES>, V_PARTS>, STAGED>;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -43,17 +47,11 @@ fn main(
     out_head * params.out_head + tile.query_begin * params.out_row;
   let terms = params.sum_batches * params.sum_groups * params.sum_heads;
 
-  let lane = thread % LANES;
-  let first_row = tile.first_row + thread / LANES * ROWS;
-  var range = array<vec2u, ROWS>();
-  var row_sum = array<f32, ROWS>();
-  /* unroll */ for (var r = 0u; r < ROWS; r++) {
-    range[r] = keys_of_row(tile, min(first_row + r, tile.queries - 1u));
-  }
-  let begin_key = keys_of_row(tile, tile.first_row).x;
-  let end_key = keys_of_row(tile, min(tile.first_row + BLOCK_ROWS, tile.queries) - 1u).y;
-  for (var tile_key = begin_key / TILE * TILE; tile_key < end_key; tile_key += TILE) {
-    var sum = array<array<vec4f, TILE_VECS>, ROWS>();
+  ${ROWS_AND_KEYS}
+  var row_sum = array<f32, OWN>();
+  for (var staged_key = begin_key / TILE * TILE; staged_key < end_key; staged_key += TILE) {
+    let tile_key = staged_key;
+    var sum = array<array<vec4f, TILE_VECS>, OWN>();
     for (var term = 0u; term < terms; term++) {
       let head = out_head * params.sum_heads + term % params.sum_heads;
       let group = out_group * params.sum_groups + term / params.sum_heads % params.sum_groups;
@@ -63,71 +61,65 @@ fn main(
       }
       ${HEAD_ORIGINS}
       ${GRAD_ORIGIN}
+      ${OWN_STATS}
       ${STAGE_KEYS_AND_VALUES}
 
-      // Scores, and gradients of the weights.
-      var s = array<array<vec4f, TILE_VECS>, ROWS>();
-      var dp = array<array<vec4f, TILE_VECS>, ROWS>();
-      /* unroll */ for (var r = 0u; r < ROWS; r++) {
-        let row = min(first_row + r, tile.queries - 1u);
-        for (var n = 0u; n < K_PARTS; n++) {
-          let q = load_query(query_origin + row * params.query_row, n * LANES + lane) * params.scale;
-          /* unroll */ for (var c = 0u; c < TILE; c++) {
-            s[r][c / 4u][c % 4u] += dot(q, key_tile[c][n][lane]);
+      // Products of the own rows with keys, and of their gradients with values.
+      var s = array<array<vec4f, TILE_VECS>, OWN>();
+      var dp = array<array<vec4f, TILE_VECS>, OWN>();
+      /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
+        var score_parts = array<vec4f, ROWS>();
+        var grad_parts = array<vec4f, ROWS>();
+        /* unroll */ for (var r = 0u; r < ROWS; r++) {
+          let row = min(first_row + row_of_lane(lane, r), last_row);
+          for (var n = 0u; n < K_PARTS; n++) {
+            let q = load_query(query_origin + row * params.query_row, n * LANES + lane) * params.scale;
+            /* unroll */ for (var c = 0u; c < 4; c++) {
+              score_parts[r][c] = add_dot(score_parts[r][c], q, key_tile[4u * v + c][n][lane]);
+            }
+          }
+          for (var n = 0u; n < V_PARTS; n++) {
+            let g = load_grad(grad_origin + row * params.grad_row, n * LANES + lane);
+            /* unroll */ for (var c = 0u; c < 4; c++) {
+              grad_parts[r][c] = add_dot(grad_parts[r][c], g, value_tile[4u * v + c][n][lane]);
+            }
           }
         }
-        for (var n = 0u; n < V_PARTS; n++) {
-          let g = load_grad(grad_origin + row * params.grad_row, n * LANES + lane);
-          /* unroll */ for (var c = 0u; c < TILE; c++) {
-            dp[r][c / 4u][c % 4u] += dot(g, value_tile[c][n][lane]);
-          }
-        }
-        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          s[r][v] = sum_over_lanes(s[r][v]);
-          dp[r][v] = sum_over_lanes(dp[r][v]);
-        }
+        ${joinRows("s", "score_parts")}
+        ${joinRows("dp", "grad_parts")}
       }
       ${ADD_AND_MASK}
       ${DRAW_DROPPED}
-      /* unroll */ for (var r = 0u; r < ROWS; r++) {
-        let row = min(first_row + r, tile.queries - 1u);
-        let stats = row_stats(stats_position(tile.batch, head_index, tile.query_begin + row));
-        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          let p = weights_of(s[r][v], vec4f(stats.x));
-          if (HAS_DROPOUT) {
-            dp[r][v] = keep_weights(dp[r][v] * params.keep_factor, bits >> (4u * (r * TILE_VECS + v)));
-          }
-          sum[r][v] += select(p * (dp[r][v] - stats.y), vec4f(), p == vec4f());
-        }
+      ${SCORE_GRADIENTS}
+      /* unroll */ for (var w = 0u; w < OWN; w++) {
+        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) { sum[w][v] += s[w][v]; }
       }
       workgroupBarrier();
     }
 
-    // Lanes hold the same sums, and each stores its share of them.
-    /* unroll */ for (var r = 0u; r < ROWS; r++) {
+    // Each row's sums are stored by the first of the lanes that own it.
+    /* unroll */ for (var w = 0u; w < OWN; w++) {
+      let row = first_row + row_of_lane(lane, w * SHARED);
       /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-        let four = sum[r][v];
-        row_sum[r] += (four.x + four.y) + (four.z + four.w);
-        /* unroll */ for (var turn = 0u; turn < BIAS_TURNS; turn++) {
-          let own = turn * LANES + lane;
-          let key = tile_key + 4u * v + own;
+        let four = sum[w][v];
+        row_sum[w] += (four.x + four.y) + (four.z + four.w);
+        // A loop, as many stores written out take SwiftShader's compiler minutes.
+        for (var c = 0u; c < 4u; c++) {
+          let key = tile_key + 4u * v + c;
           // Not &&, which is a branch: SwiftShader's compiler takes minutes with it.
-          let is_mine = (params.out_key > 0u) & (own < 4u) & (first_row + r < tile.queries) &
+          let is_mine = (params.out_key > 0u) & (lane < SHARED) & (row <= last_row) &
             (key >= begin_key) & (key < end_key);
           if (is_mine) {
-            let pair = select(four.xz, four.yw, vec2<bool>(own % 2u == 1u));
-            let at = out_origin + (first_row + r) * params.out_row + key_row(tile, key) * params.out_key;
-            dbias[at] = select(pair.x, pair.y, own >= 2u);
+            dbias[out_origin + row * params.out_row + key_row(tile, key) * params.out_key] = four[c];
           }
         }
       }
     }
   }
-  if (params.out_key == 0u && lane == 0u) {
-    /* unroll */ for (var r = 0u; r < ROWS; r++) {
-      if (first_row + r < tile.queries) {
-        dbias[out_origin + (first_row + r) * params.out_row] = row_sum[r];
-      }
+  if ((params.out_key == 0u) & (lane < SHARED)) {
+    /* unroll */ for (var w = 0u; w < OWN; w++) {
+      let row = first_row + row_of_lane(lane, w * SHARED);
+      if (row <= last_row) { dbias[out_origin + row * params.out_row] = row_sum[w]; }
     }
   }
 }
@@ -142,7 +134,8 @@ export function declareBiasGradient(binding: number): string {
  * The kernel; see {@linkcode backwardKernel} for its bindings. Output: the gradient, f32, of which it writes
  * what some row may see; the rest is to be zero before.
  */
-export function backwardBiasKernel(config: BackwardKernelConfig): Kernel {
+export function backwardBiasKernel(choice: BackwardKernelConfig): Kernel {
+  const config = { ...choice, staged: choice.tile };
   return backwardKernel("flash_backward_bias", config, {
     constants: {
       BLOCK_ROWS: backwardBlockRows(config),

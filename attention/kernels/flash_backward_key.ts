@@ -3,8 +3,8 @@
  *
  * A workgroup owns a block of rows of key and value and walks over the queries that see them, in tiles staged in
  * workgroup memory: of each block of queries that has these rows among its keys, and of each head that shares
- * them (grouped-query attention sums here, nothing is repeated). LANES neighbouring threads share ROWS rows, of
- * which each holds a part of k, v, dK and dV in registers.
+ * them (grouped-query attention sums here, nothing is repeated). LANES threads share ROWS rows, of which each holds a
+ * part of k, v, dK and dV in registers.
  *
  * Time O(B H Mq Mkv (2 K + 2 Kv)), less what the mask hides. Memory: the gradients.
  */
@@ -15,18 +15,16 @@ import {
   QUERIES_OF_ROWS,
   QUERY_ORIGINS,
   STAGE_QUERIES,
+  STAGED_QUERIES,
   WEIGHTS_AND_GRADIENTS,
   wordTurns,
 } from "./_key_steps.ts";
 import { partsPerLane } from "./_kernel.ts";
-import { stagingConstants } from "./_steps.ts";
+import { eachTile, joinRows, stagingConstants } from "./_steps.ts";
 import { backwardBlockRows } from "./flash_backward_query.ts";
 
-const BODY = /* wgsl */ `
-// Tiles lie as [query][part][lane]: constant indices but for the lane.
-var<workgroup> query_tile: array<array<array<vec4f, LANES>, K_PARTS>, TILE>;
-var<workgroup> grad_tile: array<array<array<vec4f, LANES>, V_PARTS>, TILE>;
-
+const body = (config: BackwardKernelConfig) => /* wgsl */ `
+${STAGED_QUERIES}
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
@@ -44,7 +42,7 @@ fn main(
   ${KEY_ROWS}
 
   var k = array<array<vec4f, K_PARTS>, ROWS>();
-  var v = array<array<vec4f, V_PARTS>, ROWS>();
+  var v_row = array<array<vec4f, V_PARTS>, ROWS>();
   var dk = array<array<vec4f, K_PARTS>, ROWS>();
   var dv = array<array<vec4f, V_PARTS>, ROWS>();
   let key_origin = params.key_offset + key_tile.batch * params.key_batch +
@@ -52,69 +50,24 @@ fn main(
   let value_origin = params.value_offset + key_tile.batch * params.value_batch +
     group * params.value_group + key_head * params.sum_heads * params.value_head;
   /* unroll */ for (var r = 0u; r < ROWS; r++) {
-    let row = min(first_row + r, last_row);
+    let row = min(first_row + row_of_lane(lane, r), last_row);
     /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
       k[r][n] = load_key(key_origin + row * params.key_row, n * LANES + lane);
     }
     /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
-      v[r][n] = load_value(value_origin + row * params.value_row, n * LANES + lane);
+      v_row[r][n] = load_value(value_origin + row * params.value_row, n * LANES + lane);
     }
   }
 
-  for (var at = key_tile.first_entry; at < key_tile.end_entry; at += ENTRY_WORDS) {
-    let tile = entry_of(key_tile, at);
+  for (var entry = key_tile.first_entry; entry < key_tile.end_entry; entry += ENTRY_WORDS) {
+    let tile = entry_of(key_tile, entry);
     ${QUERIES_OF_ROWS}
     for (var shared_head = 0u; shared_head < params.sum_heads; shared_head++) {
       let head = key_head * params.sum_heads + shared_head;
       ${QUERY_ORIGINS}
-      for (var tile_query = begin_query; tile_query < end_query; tile_query += TILE) {
+      for (var staged_query = begin_query; staged_query < end_query; staged_query += STAGED) {
         ${STAGE_QUERIES}
-
-        // Scores, and gradients of the weights.
-        var s = array<array<vec4f, TILE_VECS>, ROWS>();
-        var dp = array<array<vec4f, TILE_VECS>, ROWS>();
-        /* unroll */ for (var c = 0u; c < TILE; c++) {
-          /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
-            let q = query_tile[c][n][lane];
-            /* unroll */ for (var r = 0u; r < ROWS; r++) { s[r][c / 4u][c % 4u] += dot(k[r][n], q); }
-          }
-          /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
-            let g = grad_tile[c][n][lane];
-            /* unroll */ for (var r = 0u; r < ROWS; r++) { dp[r][c / 4u][c % 4u] += dot(v[r][n], g); }
-          }
-        }
-        ${WEIGHTS_AND_GRADIENTS}
-
-        // A hidden query, or the gradient of its output, may be NaN: what is zero hides it.
-        if (is_whole && !HAS_BIAS && !HAS_DROPOUT) {
-          /* unroll */ for (var c = 0u; c < TILE; c++) {
-            /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
-              let q = query_tile[c][n][lane];
-              /* unroll */ for (var r = 0u; r < ROWS; r++) { dk[r][n] += dp[r][c / 4u][c % 4u] * q; }
-            }
-            /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
-              let g = grad_tile[c][n][lane];
-              /* unroll */ for (var r = 0u; r < ROWS; r++) { dv[r][n] += s[r][c / 4u][c % 4u] * g; }
-            }
-          }
-        } else {
-          /* unroll */ for (var c = 0u; c < TILE; c++) {
-            /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
-              let q = query_tile[c][n][lane];
-              /* unroll */ for (var r = 0u; r < ROWS; r++) {
-                let ds = dp[r][c / 4u][c % 4u];
-                dk[r][n] += select(ds * q, vec4f(), ds == 0.0);
-              }
-            }
-            /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
-              let g = grad_tile[c][n][lane];
-              /* unroll */ for (var r = 0u; r < ROWS; r++) {
-                let weight = s[r][c / 4u][c % 4u];
-                dv[r][n] += select(weight * g, vec4f(), weight == 0.0);
-              }
-            }
-          }
-        }
+        ${eachTile(config, "query", "end_query", TILE_STEP)}
         workgroupBarrier();
       }
     }
@@ -122,7 +75,7 @@ fn main(
 
   // The queries were staged with their scale, in the unit of scores.
   /* unroll */ for (var r = 0u; r < ROWS; r++) {
-    let row = first_row + r;
+    let row = first_row + row_of_lane(lane, r);
     if (row <= last_row) {
       let out_row = ((key_tile.batch * params.keys + row) * params.groups + group) * key_heads + key_head;
       /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
@@ -134,6 +87,71 @@ fn main(
     }
   }
 }
+`;
+
+/** What a tile of queries adds to dK and dV. */
+const TILE_STEP = /* wgsl */ `
+          // Products of the own rows with queries, and of their values with gradients.
+          var s = array<array<vec4f, TILE_VECS>, OWN>();
+          var dp = array<array<vec4f, TILE_VECS>, OWN>();
+          /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
+            var score_parts = array<vec4f, ROWS>();
+            var grad_parts = array<vec4f, ROWS>();
+            /* unroll */ for (var c = 0u; c < 4; c++) {
+              /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
+                let q = query_tile[at + 4u * v + c][n][lane];
+                /* unroll */ for (var r = 0u; r < ROWS; r++) {
+                  score_parts[r][c] = add_dot(score_parts[r][c], k[r][n], q);
+                }
+              }
+              /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
+                let g = grad_tile[at + 4u * v + c][n][lane];
+                /* unroll */ for (var r = 0u; r < ROWS; r++) {
+                  grad_parts[r][c] = add_dot(grad_parts[r][c], v_row[r][n], g);
+                }
+              }
+            }
+            ${joinRows("s", "score_parts")}
+            ${joinRows("dp", "grad_parts")}
+          }
+          ${WEIGHTS_AND_GRADIENTS}
+
+          // A hidden query, or the gradient of its output, may be NaN: what is zero hides it.
+          /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
+            var p = array<vec4f, ROWS>();
+            var ds = array<vec4f, ROWS>();
+            /* unroll */ for (var r = 0u; r < ROWS; r++) {
+              p[r] = of_row(s[r / SHARED][v], r);
+              ds[r] = of_row(dp[r / SHARED][v], r);
+            }
+            if (is_whole && !HAS_BIAS && !HAS_DROPOUT) {
+              /* unroll */ for (var c = 0u; c < 4; c++) {
+                /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
+                  let q = query_tile[at + 4u * v + c][n][lane];
+                  /* unroll */ for (var r = 0u; r < ROWS; r++) { dk[r][n] += ds[r][c] * q; }
+                }
+                /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
+                  let g = grad_tile[at + 4u * v + c][n][lane];
+                  /* unroll */ for (var r = 0u; r < ROWS; r++) { dv[r][n] += p[r][c] * g; }
+                }
+              }
+            } else {
+              /* unroll */ for (var c = 0u; c < 4; c++) {
+                /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
+                  let q = query_tile[at + 4u * v + c][n][lane];
+                  /* unroll */ for (var r = 0u; r < ROWS; r++) {
+                    dk[r][n] += select(ds[r][c] * q, vec4f(), ds[r][c] == 0.0);
+                  }
+                }
+                /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
+                  let g = grad_tile[at + 4u * v + c][n][lane];
+                  /* unroll */ for (var r = 0u; r < ROWS; r++) {
+                    dv[r][n] += select(p[r][c] * g, vec4f(), p[r][c] == 0.0);
+                  }
+                }
+              }
+            }
+          }
 `;
 
 /**
@@ -151,6 +169,6 @@ export function backwardKeyKernel(config: BackwardKernelConfig): Kernel {
     },
     major: "key",
     outputs: [gradientRows("dk", config, "headDim"), gradientRows("dv", config, "valueDim")],
-    body: BODY,
+    body: body(config),
   });
 }

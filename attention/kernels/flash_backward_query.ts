@@ -2,28 +2,33 @@
  * The gradient of the query: dQ = scale dS K, see `_backward.ts` for dS.
  *
  * Laid out as {@linkcode flashForwardKernel}: a workgroup owns a block of query rows and walks over the keys in
- * tiles staged in workgroup memory; LANES neighbouring threads share ROWS rows, of which each holds a part of
- * q, dO and dQ in registers. There is no running maximum: the log-sum-exp is known.
+ * tiles staged in workgroup memory; LANES threads share ROWS rows, of which each holds a part of q, dO and dQ in
+ * registers. There is no running maximum: the log-sum-exp is known.
  *
  * Time O(B H Mq Mkv (2 K + Kv)), less what the mask hides. Memory: the gradient.
  */
 import type { Kernel } from "../../gpu/runtime/kernels.ts";
 import { backwardKernel, type BackwardKernelConfig, gradientRows } from "./_backward.ts";
-import { partsPerLane, type TiledDims, type Tiles } from "./_kernel.ts";
+import { partsPerLane, stagedKeys, type TiledDims, type Tiles } from "./_kernel.ts";
 import {
   ADD_AND_MASK,
   DRAW_DROPPED,
   dropTurns,
+  eachTile,
   GRAD_ORIGIN,
   HEAD_ORIGINS,
+  joinRows,
+  OWN_STATS,
+  ROWS_AND_KEYS,
+  SCORE_GRADIENTS,
   STAGE_KEYS_AND_VALUES,
   stagingConstants,
 } from "./_steps.ts";
 
-const BODY = /* wgsl */ `
-// Tiles lie as [key][part][lane]: constant indices but for the lane.
-var<workgroup> key_tile: array<array<array<vec4f, LANES>, K_PARTS>, TILE>;
-var<workgroup> value_tile: array<array<array<vec4f, LANES>, V_PARTS>, TILE>;
+const body = (config: TiledDims) => /* wgsl */ `
+// Staged as [key][part][lane]: no index but the lane and the tile is not a constant.
+var<workgroup> key_tile: array<array<array<vec4f, LANES>, K_PARTS>, STAGED>;
+var<workgroup> value_tile: array<array<array<vec4f, LANES>, V_PARTS>, STAGED>;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -40,92 +45,32 @@ fn main(
   let group = job % head_jobs / params.heads;
   ${HEAD_ORIGINS}
   ${GRAD_ORIGIN}
-
-  let lane = thread % LANES;
-  let first_row = tile.first_row + thread / LANES * ROWS;
+  ${ROWS_AND_KEYS}
 
   // This lane's part of the rows; rows past the end repeat the last and are not stored.
   var q = array<array<vec4f, K_PARTS>, ROWS>();
   var g = array<array<vec4f, V_PARTS>, ROWS>();
   var dq = array<array<vec4f, K_PARTS>, ROWS>();
-  var stats = array<vec2f, ROWS>();
-  var range = array<vec2u, ROWS>();
   /* unroll */ for (var r = 0u; r < ROWS; r++) {
-    let row = min(first_row + r, tile.queries - 1u);
+    let row = min(first_row + row_of_lane(lane, r), last_row);
     /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
       q[r][n] = load_query(query_origin + row * params.query_row, n * LANES + lane) * params.scale;
     }
     /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
       g[r][n] = load_grad(grad_origin + row * params.grad_row, n * LANES + lane);
     }
-    stats[r] = row_stats(stats_position(tile.batch, head_index, tile.query_begin + row));
-    range[r] = keys_of_row(tile, row);
   }
+  ${OWN_STATS}
 
-  // Bounds of key ranges never fall from row to row, so the first and last row give the block's.
-  let begin_key = keys_of_row(tile, tile.first_row).x;
-  let end_key = keys_of_row(tile, min(tile.first_row + BLOCK_ROWS, tile.queries) - 1u).y;
-  for (var tile_key = begin_key / TILE * TILE; tile_key < end_key; tile_key += TILE) {
+  for (var staged_key = begin_key / TILE * TILE; staged_key < end_key; staged_key += STAGED) {
     ${STAGE_KEYS_AND_VALUES}
-
-    // Scores, and gradients of the weights.
-    var s = array<array<vec4f, TILE_VECS>, ROWS>();
-    var dp = array<array<vec4f, TILE_VECS>, ROWS>();
-    /* unroll */ for (var c = 0u; c < TILE; c++) {
-      /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
-        let k = key_tile[c][n][lane];
-        /* unroll */ for (var r = 0u; r < ROWS; r++) { s[r][c / 4u][c % 4u] += dot(q[r][n], k); }
-      }
-      /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
-        let v = value_tile[c][n][lane];
-        /* unroll */ for (var r = 0u; r < ROWS; r++) { dp[r][c / 4u][c % 4u] += dot(g[r][n], v); }
-      }
-    }
-    /* unroll */ for (var r = 0u; r < ROWS; r++) {
-      /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-        s[r][v] = sum_over_lanes(s[r][v]);
-        dp[r][v] = sum_over_lanes(dp[r][v]);
-      }
-    }
-    ${ADD_AND_MASK}
-    ${DRAW_DROPPED}
-
-    // Gradients of the scores, in place of the scores. A hidden value may be NaN: a weight of zero hides it.
-    /* unroll */ for (var r = 0u; r < ROWS; r++) {
-      /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-        let p = weights_of(s[r][v], vec4f(stats[r].x));
-        if (HAS_DROPOUT) {
-          dp[r][v] = keep_weights(dp[r][v] * params.keep_factor, bits >> (4u * (r * TILE_VECS + v)));
-        }
-        s[r][v] = select(p * (dp[r][v] - stats[r].y), vec4f(), p == vec4f());
-      }
-    }
-
-    // A hidden key may be NaN as well.
-    if (is_whole && !HAS_BIAS) {
-      /* unroll */ for (var c = 0u; c < TILE; c++) {
-        /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
-          let k = key_tile[c][n][lane];
-          /* unroll */ for (var r = 0u; r < ROWS; r++) { dq[r][n] += s[r][c / 4u][c % 4u] * k; }
-        }
-      }
-    } else {
-      /* unroll */ for (var c = 0u; c < TILE; c++) {
-        /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
-          let k = key_tile[c][n][lane];
-          /* unroll */ for (var r = 0u; r < ROWS; r++) {
-            let ds = s[r][c / 4u][c % 4u];
-            dq[r][n] += select(ds * k, vec4f(), ds == 0.0);
-          }
-        }
-      }
-    }
+    ${eachTile(config, "key", "end_key", TILE_STEP)}
     workgroupBarrier();
   }
 
   /* unroll */ for (var r = 0u; r < ROWS; r++) {
-    let row = first_row + r;
-    if (row < tile.queries) {
+    let row = first_row + row_of_lane(lane, r);
+    if (row <= last_row) {
       let query = tile.batch * params.queries + tile.query_begin + row;
       let position = (query * params.groups * params.heads + head_index) * HEAD_DIM;
       /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
@@ -136,10 +81,64 @@ fn main(
 }
 `;
 
+/** What a tile of keys adds to dQ. */
+const TILE_STEP = /* wgsl */ `
+      // Products of the own rows with keys, and of their gradients with values.
+      var s = array<array<vec4f, TILE_VECS>, OWN>();
+      var dp = array<array<vec4f, TILE_VECS>, OWN>();
+      /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
+        var score_parts = array<vec4f, ROWS>();
+        var grad_parts = array<vec4f, ROWS>();
+        /* unroll */ for (var c = 0u; c < 4; c++) {
+          /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
+            let k = key_tile[at + 4u * v + c][n][lane];
+            /* unroll */ for (var r = 0u; r < ROWS; r++) {
+              score_parts[r][c] = add_dot(score_parts[r][c], q[r][n], k);
+            }
+          }
+          /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
+            let value = value_tile[at + 4u * v + c][n][lane];
+            /* unroll */ for (var r = 0u; r < ROWS; r++) {
+              grad_parts[r][c] = add_dot(grad_parts[r][c], g[r][n], value);
+            }
+          }
+        }
+        ${joinRows("s", "score_parts")}
+        ${joinRows("dp", "grad_parts")}
+      }
+      ${ADD_AND_MASK}
+      ${DRAW_DROPPED}
+      ${SCORE_GRADIENTS}
+
+      // A hidden key may be NaN as well.
+      /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
+        var ds = array<vec4f, ROWS>();
+        /* unroll */ for (var r = 0u; r < ROWS; r++) { ds[r] = of_row(s[r / SHARED][v], r); }
+        if (is_whole && !HAS_BIAS) {
+          /* unroll */ for (var c = 0u; c < 4; c++) {
+            /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
+              let k = key_tile[at + 4u * v + c][n][lane];
+              /* unroll */ for (var r = 0u; r < ROWS; r++) { dq[r][n] += ds[r][c] * k; }
+            }
+          }
+        } else {
+          /* unroll */ for (var c = 0u; c < 4; c++) {
+            /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
+              let k = key_tile[at + 4u * v + c][n][lane];
+              /* unroll */ for (var r = 0u; r < ROWS; r++) {
+                dq[r][n] += select(ds[r][c] * k, vec4f(), ds[r][c] == 0.0);
+              }
+            }
+          }
+        }
+      }
+`;
+
 /** Bytes of workgroup memory that a backward kernel of any kind takes. */
 export function backwardWorkgroupBytes(config: TiledDims): number {
   const { kParts, vParts } = partsPerLane(config);
-  return config.tile * (kParts + vParts) * config.lanes * 16;
+  const statistics = 8; // Of a query, in key-major kernels.
+  return stagedKeys(config) * ((kParts + vParts) * config.lanes * 16 + statistics);
 }
 
 /** Rows, of queries or of keys, that a workgroup of any backward kernel owns. */
@@ -158,6 +157,6 @@ export function backwardQueryKernel(config: BackwardKernelConfig): Kernel {
     },
     major: "query",
     outputs: [gradientRows("dq", config, "headDim")],
-    body: BODY,
+    body: body(config),
   });
 }

@@ -14,18 +14,17 @@ import {
   QUERIES_OF_ROWS,
   QUERY_ORIGINS,
   STAGE_QUERIES,
+  STAGED_QUERIES,
   WEIGHTS_AND_GRADIENTS,
   wordTurns,
 } from "./_key_steps.ts";
 import { partsPerLane } from "./_kernel.ts";
-import { stagingConstants } from "./_steps.ts";
+import { joinRows, stagingConstants } from "./_steps.ts";
 import { declareBiasGradient } from "./flash_backward_bias.ts";
 import { backwardBlockRows } from "./flash_backward_query.ts";
 
 const BODY = /* wgsl */ `
-var<workgroup> query_tile: array<array<array<vec4f, LANES>, K_PARTS>, TILE>;
-var<workgroup> grad_tile: array<array<array<vec4f, LANES>, V_PARTS>, TILE>;
-
+${STAGED_QUERIES}
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
@@ -45,7 +44,7 @@ fn main(
   let terms = params.sum_batches * params.sum_groups * params.sum_heads;
   ${KEY_ROWS}
 
-  var sum = array<f32, ROWS>();
+  var sum = array<f32, OWN>();
   for (var term = 0u; term < terms; term++) {
     let head = out_head * params.sum_heads + term % params.sum_heads;
     let group = out_group * params.sum_groups + term / params.sum_heads % params.sum_groups;
@@ -54,44 +53,53 @@ fn main(
       group * params.key_group + head * params.key_head;
     let value_origin = params.value_offset + key_tile.batch * params.value_batch +
       group * params.value_group + head * params.value_head;
-    for (var at = key_tile.first_entry; at < key_tile.end_entry; at += ENTRY_WORDS) {
-      let tile = entry_of(key_tile, at);
+    for (var entry = key_tile.first_entry; entry < key_tile.end_entry; entry += ENTRY_WORDS) {
+      let tile = entry_of(key_tile, entry);
       ${QUERIES_OF_ROWS}
       ${QUERY_ORIGINS}
-      for (var tile_query = begin_query; tile_query < end_query; tile_query += TILE) {
+      for (var staged_query = begin_query; staged_query < end_query; staged_query += TILE) {
+        const at = 0u;
+        let tile_query = staged_query;
         ${STAGE_QUERIES}
 
-        // Scores, and gradients of the weights.
-        var s = array<array<vec4f, TILE_VECS>, ROWS>();
-        var dp = array<array<vec4f, TILE_VECS>, ROWS>();
-        /* unroll */ for (var r = 0u; r < ROWS; r++) {
-          let row = min(first_row + r, last_row);
-          for (var n = 0u; n < K_PARTS; n++) {
-            let k = load_key(key_origin + row * params.key_row, n * LANES + lane);
-            /* unroll */ for (var c = 0u; c < TILE; c++) {
-              s[r][c / 4u][c % 4u] += dot(k, query_tile[c][n][lane]);
+        // Products of the own rows with queries, and of their values with gradients.
+        var s = array<array<vec4f, TILE_VECS>, OWN>();
+        var dp = array<array<vec4f, TILE_VECS>, OWN>();
+        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
+          var score_parts = array<vec4f, ROWS>();
+          var grad_parts = array<vec4f, ROWS>();
+          /* unroll */ for (var r = 0u; r < ROWS; r++) {
+            let row = min(first_row + row_of_lane(lane, r), last_row);
+            for (var n = 0u; n < K_PARTS; n++) {
+              let k = load_key(key_origin + row * params.key_row, n * LANES + lane);
+              /* unroll */ for (var c = 0u; c < 4; c++) {
+                score_parts[r][c] = add_dot(score_parts[r][c], k, query_tile[4u * v + c][n][lane]);
+              }
+            }
+            for (var n = 0u; n < V_PARTS; n++) {
+              let value = load_value(value_origin + row * params.value_row, n * LANES + lane);
+              /* unroll */ for (var c = 0u; c < 4; c++) {
+                grad_parts[r][c] = add_dot(grad_parts[r][c], value, grad_tile[4u * v + c][n][lane]);
+              }
             }
           }
-          for (var n = 0u; n < V_PARTS; n++) {
-            let v = load_value(value_origin + row * params.value_row, n * LANES + lane);
-            /* unroll */ for (var c = 0u; c < TILE; c++) {
-              dp[r][c / 4u][c % 4u] += dot(v, grad_tile[c][n][lane]);
-            }
-          }
+          ${joinRows("s", "score_parts")}
+          ${joinRows("dp", "grad_parts")}
         }
         ${WEIGHTS_AND_GRADIENTS}
-        /* unroll */ for (var r = 0u; r < ROWS; r++) {
+        /* unroll */ for (var w = 0u; w < OWN; w++) {
           /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-            sum[r] += (dp[r][v].x + dp[r][v].y) + (dp[r][v].z + dp[r][v].w);
+            sum[w] += (dp[w][v].x + dp[w][v].y) + (dp[w][v].z + dp[w][v].w);
           }
         }
         workgroupBarrier();
       }
     }
   }
-  if (lane == 0u) {
-    /* unroll */ for (var r = 0u; r < ROWS; r++) {
-      if (first_row + r <= last_row) { dbias[out_origin + (first_row + r) * params.out_key] = sum[r]; }
+  if (lane < SHARED) {
+    /* unroll */ for (var w = 0u; w < OWN; w++) {
+      let row = first_row + row_of_lane(lane, w * SHARED);
+      if (row <= last_row) { dbias[out_origin + row * params.out_key] = sum[w]; }
     }
   }
 }
@@ -101,7 +109,8 @@ fn main(
  * The kernel; see {@linkcode backwardKernel} for its bindings. Output: the gradient, f32, `[B, G, H, 1, Mkv]`
  * where B, G and H may be 1.
  */
-export function backwardRowBiasKernel(config: BackwardKernelConfig): Kernel {
+export function backwardRowBiasKernel(choice: BackwardKernelConfig): Kernel {
+  const config = { ...choice, staged: choice.tile };
   return backwardKernel("flash_backward_row_bias", config, {
     constants: {
       BLOCK_ROWS: backwardBlockRows(config),

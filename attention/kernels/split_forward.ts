@@ -114,7 +114,7 @@ fn main(
     /* unroll */ for (var r = 0u; r < ROWS; r++) {
       s[r] = sum_over_lanes(s[r]);
       s[r] = add_alibi(s[r], slope[r], tile, query[r], tile_key);
-      s[r] = add_bias(s[r], bias_row[r], tile, tile_key, lane);
+      s[r] = add_bias(s[r], bias_row[r], tile, tile_key);
       s[r] = mask_scores(s[r], tile_key, range[r]); // Parts are whole steps: none ends within one.
       let new_m = max(max(m[r], max(s[r].x, s[r].y)), max(s[r].z, s[r].w));
       // While a row has seen nothing, any finite reference gives weights of zero, and the maximum would not.

@@ -39,20 +39,21 @@ fn load_${name}(position: u32) -> ${wgsl} {
 
 /**
  * `at_<name>(index)`: the position of the element with this row-major index, found by walking the
- * axes `params.<axes>` with the strides `params.<name>_strides`, innermost first.
+ * axes `params.<axes>` with the strides `params.<name>_strides`, innermost first. The outermost takes what is
+ * left, so that one axis needs no division.
  */
 export function declareWalk(name: string, axes: string, rank: number): string {
   return /* wgsl */ `
 fn at_${name}(index: u32) -> u32 {
   var rest = index;
   var position = params.${name}_offset;
-  for (var i = ${rank}u; i > 0u; i--) {
-    let axis = i - 1u;
+  for (var axis = ${rank - 1}u; axis > 0u; axis--) {
     let size = params.${axes}[axis / 4u][axis % 4u];
-    position += (rest % size) * params.${name}_strides[axis / 4u][axis % 4u];
-    rest /= size;
+    let outer = rest / size;
+    position += (rest - outer * size) * params.${name}_strides[axis / 4u][axis % 4u];
+    rest = outer;
   }
-  return position;
+  return position + rest * params.${name}_strides[0][0];
 }
 `;
 }

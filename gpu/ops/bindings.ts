@@ -8,7 +8,7 @@ import { type DType, elementsPerWord } from "../dtype.ts";
 import type { Layout } from "../layout.ts";
 import type { Binding } from "../runtime/kernels.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { formatShape, numel } from "../shape.ts";
+import { formatShape, numel, roundUp } from "../shape.ts";
 import { gather } from "./gather.ts";
 import { type FlatRange, flatRanges, type Placed, windowOf } from "./ranges.ts";
 
@@ -51,7 +51,7 @@ export function inShares(
   out: DeviceArray,
   run: (share: Share) => void,
 ): void {
-  const { maxStorageBufferBindingSize: limit } = runtime.info.limits;
+  const limit = bindingLimit(runtime);
   const isLarge = ({ storage }: DeviceArray) => storage.buffer.size > limit;
   if (![...arrays, out].some(isLarge)) {
     const whole = arrays.map((array) => boundWhole(array));
@@ -90,10 +90,10 @@ function runRanges(
   for (const { start, count, windows } of ranges) {
     const bound = arrays.map((array, i): BoundArray => {
       const { offset, size, layout } = windows[i]!;
-      const binding = { storage: array.storage, offset, size };
+      const binding = { storage: array.storage, offset, size: roundUp(size, VECTOR_BYTES) };
       return { binding, dtype: array.dtype, layout, dense: isDense(array) };
     });
-    const size = byteSize([count], out.dtype);
+    const size = roundUp(byteSize([count], out.dtype), VECTOR_BYTES);
     run({
       start,
       count,
@@ -110,7 +110,7 @@ function runRanges(
  * @throws {RangeError} If its elements span more than a binding can show.
  */
 export function bindArray(runtime: Runtime, action: string, array: DeviceArray): BoundArray {
-  const { maxStorageBufferBindingSize: limit } = runtime.info.limits;
+  const limit = bindingLimit(runtime);
   const { storage, dtype } = array;
   if (storage.buffer.size <= limit) return boundWhole(array);
   const { offset, size, layout } = windowOf(placed(array));
@@ -118,7 +118,8 @@ export function bindArray(runtime: Runtime, action: string, array: DeviceArray):
   if (size > limit) {
     throw tooLarge(action, `an operand of shape ${formatShape(shape)} spans`, size, limit);
   }
-  return { binding: { storage, offset, size }, dtype, layout, dense: isDense({ layout }) };
+  const binding = { storage, offset, size: roundUp(size, VECTOR_BYTES) };
+  return { binding, dtype, layout, dense: isDense({ layout }) };
 }
 
 /** Throws if a kernel could not write an array of this shape and type in one go. */
@@ -133,6 +134,15 @@ export function assertOneBinding(
   if (bytes > limit) {
     throw tooLarge(action, `a result of shape ${formatShape(shape)} takes`, bytes, limit);
   }
+}
+
+/** Kernels read vectors of so many bytes, all of which must be bound. Storages are whole numbers of them. */
+const VECTOR_BYTES = 16;
+
+/** Bytes that one binding may show, whole vectors of them. */
+function bindingLimit(runtime: Runtime): number {
+  const { maxStorageBufferBindingSize: limit } = runtime.info.limits;
+  return limit - limit % VECTOR_BYTES;
 }
 
 function tooLarge(action: string, what: string, bytes: number, limit: number): RangeError {

@@ -1,6 +1,6 @@
 /**
- * Layer normalisation along the last axis, and its gradients. A row is gone over three or four times. Time O(elements), scratch none; for the gradients of weight and bias two floats a
- * row and at most 512 a column.
+ * Layer normalisation along the last axis, and its gradients. Time O(elements), scratch none; for the gradients
+ * of weight and bias two floats a row and at most 2048 a column.
  */
 import { type DeviceArray, produce, withLayout } from "../array.ts";
 import type { FloatDType } from "../dtype.ts";
@@ -13,112 +13,113 @@ import {
   bindRows,
   dispatchRows,
   floatTypeOf,
+  inVectors,
   overRows,
   ROW_THREADS,
   type RowFunction,
+  type RowText,
 } from "./rows.ts";
+import { LANES } from "./vectors.ts";
 
-/** `statistics(begin, thread)`: the mean of a row of `a` and 1 / sqrt(variance + epsilon). */
-const STATISTICS = /* wgsl */ `
-fn statistics(begin: u32, thread: u32) -> vec2f {
-  var sum = 0.0;
-  for (var i = thread; i < params.length; i += THREADS) { sum += a_at(begin, i); }
-  let mean = sum_over_workgroup(sum, thread) / f32(params.length);
+/** The mean of a row of `a` and 1 / sqrt(variance + epsilon), `mean_a` and `rstd`. */
+const statistics = ({ hold, each, take, held }: RowText) => /* wgsl */ `
+  let begin_a = at_a(row);
+  ${hold("a")}
+  var total = Chunk(0.0);
+  ${each(`${take("a")} total += ${held("a")};`)}
+  let mean_a = sum_over_workgroup(sum_of(total), thread) / f32(params.length);
 
   // Deviations from the mean, not a difference of squares, which cancels.
-  var squares = 0.0;
-  for (var i = thread; i < params.length; i += THREADS) {
-    let deviation = a_at(begin, i) - mean;
-    squares += deviation * deviation;
-  }
-  let variance = sum_over_workgroup(squares, thread) / f32(params.length);
-  return vec2f(mean, 1.0 / sqrt(variance + params.epsilon));
-}
+  var squares = Chunk(0.0);
+  ${each(`let deviation = ${held("a")} - mean_a; squares += deviation * deviation;`)}
+  let variance = sum_over_workgroup(sum_of(squares), thread) / f32(params.length);
+  let rstd = 1.0 / sqrt(variance + params.epsilon);
 `;
 
-const LAYER_NORM = STATISTICS + /* wgsl */ `
+const layerNormBody = (text: RowText) => /* wgsl */ `
 fn work(row: u32, thread: u32) {
-  let source = at_a(row);
   let factors = at_weight(row);
   let summands = at_bias(row);
-  let found = statistics(source, thread);
+  ${statistics(text)}
   if (row >= params.rows) { return; }
-  for (var i = thread; i < params.length; i += THREADS) {
-    let normalized = (a_at(source, i) - found.x) * found.y;
-    let value = normalized * weight_at(factors, i) + bias_at(summands, i);
-    out[at_out(row) + i * params.out_step] = bitcast<u32>(value);
-  }
+  let target_position = at_out(row);
+  ${
+  text.each(`
+    let normalized = (${text.held("a")} - mean_a) * rstd;
+    put(target_position, c, normalized * weight_chunk(factors, c) + bias_chunk(summands, c));`)
+}
 }
 `;
 
 /** da = rstd (gw - mean(gw) - xhat mean(gw xhat)), where gw = g weight and xhat = (a - mean) rstd. */
-const INPUT_GRADIENT = STATISTICS + /* wgsl */ `
+const inputGradientBody = (text: RowText) => /* wgsl */ `
 fn work(row: u32, thread: u32) {
-  let source = at_a(row);
-  let incoming = at_gradient(row);
+  let begin_gradient = at_gradient(row);
   let factors = at_weight(row);
-  let found = statistics(source, thread);
-
-  var sum = 0.0;
-  var along = 0.0;
-  for (var i = thread; i < params.length; i += THREADS) {
-    let gw = gradient_at(incoming, i) * weight_at(factors, i);
-    sum += gw;
-    along += gw * ((a_at(source, i) - found.x) * found.y);
-  }
-  let mean = sum_over_workgroup(sum, thread) / f32(params.length);
-  let slope = sum_over_workgroup(along, thread) / f32(params.length);
+  ${statistics(text)}
+  ${text.hold("gradient")}
+  var sums = Chunk(0.0);
+  var slopes = Chunk(0.0);
+  ${
+  text.each(`
+    ${text.take("gradient")}
+    let gw = ${text.held("gradient")} * weight_chunk(factors, c);
+    sums += gw;
+    slopes += gw * ((${text.held("a")} - mean_a) * rstd);`)
+}
+  let mean = sum_over_workgroup(sum_of(sums), thread) / f32(params.length);
+  let slope = sum_over_workgroup(sum_of(slopes), thread) / f32(params.length);
 
   if (row >= params.rows) { return; }
-  for (var i = thread; i < params.length; i += THREADS) {
-    let gw = gradient_at(incoming, i) * weight_at(factors, i);
-    let normalized = (a_at(source, i) - found.x) * found.y;
-    let value = found.y * (gw - mean - normalized * slope);
-    out[at_out(row) + i * params.out_step] = bitcast<u32>(value);
-  }
+  let target_position = at_out(row);
+  ${
+  text.each(`
+    let gw = ${text.held("gradient")} * weight_chunk(factors, c);
+    let normalized = (${text.held("a")} - mean_a) * rstd;
+    put(target_position, c, rstd * (gw - mean - normalized * slope));`)
+}
 }
 `;
 
 /** Writes the two statistics of each row. */
-const ROW_STATISTICS = STATISTICS + /* wgsl */ `
+const statisticsBody = (text: RowText) => /* wgsl */ `
 fn work(row: u32, thread: u32) {
-  let found = statistics(at_a(row), thread);
+  ${statistics(text)}
   if (row >= params.rows || thread > 0u) { return; }
-  out[at_out(row)] = bitcast<u32>(found.x);
-  out[at_out(row) + 1u] = bitcast<u32>(found.y);
+  out[at_out(row)] = bitcast<u32>(mean_a);
+  out[at_out(row) + 1u] = bitcast<u32>(rstd);
 }
 `;
 
 /**
- * Sums of g xhat and of g over a slice of the rows: a thread takes one column, so that neighbours read
+ * Sums of g xhat and of g over a slice of the rows: a thread takes one chunk of columns, so that neighbours read
  * neighbours. The output is [slices, 2, columns].
  */
-const COLUMN_SUMS = /* wgsl */ `
+const columnSumsBody = () => /* wgsl */ `
 fn work(job: u32, thread: u32) {
-  let blocks = (params.length + THREADS - 1u) / THREADS;
+  let blocks = (params.chunks + THREADS - 1u) / THREADS;
   let slice = job / blocks;
   let column = job % blocks * THREADS + thread;
   let begin = slice * params.slice;
-  if (begin >= params.rows || column >= params.length) { return; }
+  if (begin >= params.rows || column >= params.chunks) { return; }
   let end = min(begin + params.slice, params.rows);
 
-  var weight = 0.0;
-  var bias = 0.0;
+  var weight = Chunk(0.0);
+  var bias = Chunk(0.0);
   for (var row = begin; row < end; row++) {
-    let g = gradient_at(at_gradient(row), column);
-    let deviation = a_at(at_a(row), column) - mean_at(at_mean(row), column);
-    weight += g * (deviation * rstd_at(at_rstd(row), column));
+    let g = gradient_chunk(at_gradient(row), column);
+    let deviation = a_chunk(at_a(row), column) - mean_chunk(at_mean(row), column);
+    weight += g * (deviation * rstd_chunk(at_rstd(row), column));
     bias += g;
   }
-  let target_position = slice * 2u * params.length + column;
-  out[target_position] = bitcast<u32>(weight);
-  out[target_position + params.length] = bitcast<u32>(bias);
+  put(slice * 2u * params.length, column, weight);
+  put(slice * 2u * params.length + params.length, column, bias);
 }
 `;
 
 /** Rows that a thread sums alone, and the most slices that all rows are cut into. */
-const SLICE = 64;
-const MAX_SLICES = 256;
+const SLICE = 16;
+const MAX_SLICES = 1024;
 
 /** `(a - mean) / sqrt(variance + epsilon) * weight + bias` along the last axis, in the type of `a`. */
 export function layerNorm(
@@ -133,7 +134,7 @@ export function layerNorm(
   const fn: RowFunction = {
     label: "layer_norm",
     action: "layerNorm",
-    body: LAYER_NORM,
+    body: layerNormBody,
     operands: { a, weight: weight ?? 1, bias: bias ?? 0 },
     values: { epsilon: ["f32", epsilon] },
   };
@@ -172,7 +173,7 @@ export function layerNormGradient(
       const fn: RowFunction = {
         label: "layer_norm_gradient",
         action,
-        body: INPUT_GRADIENT,
+        body: inputGradientBody,
         operands: { gradient, a, weight: weight ?? 1 },
         values: { epsilon: ["f32", epsilon] },
       };
@@ -223,7 +224,7 @@ function columnSums(
     {
       label: "row_statistics",
       action,
-      body: ROW_STATISTICS,
+      body: statisticsBody,
       operands: { a },
       values: { epsilon: ["f32", epsilon] },
     },
@@ -239,14 +240,17 @@ function columnSums(
     const fn: RowFunction = {
       label: "layer_norm_column_sums",
       action,
-      body: COLUMN_SUMS,
+      body: columnSumsBody,
       operands: { gradient, a, mean: mean!, rstd: rstd! },
       values: { slice: ["u32", slice] },
     };
     const bound = bindRows(runtime, fn, shape, axis);
     return produce(runtime, [slices, 2, columns], "f32", (out) => {
-      const workgroups = slices * ceilDiv(columns, ROW_THREADS);
-      dispatchRows(runtime, fn, bound, out, columns, workgroups);
+      const vectors = inVectors(bound);
+      const chunks = vectors ? columns / LANES : columns;
+      const workgroups = slices * ceilDiv(chunks, ROW_THREADS);
+      const plan = { threads: ROW_THREADS, vectors, held: 0, subgroup: 0 };
+      dispatchRows(runtime, fn, bound, out, columns, workgroups, plan);
     });
   } finally {
     statistics.storage.release();

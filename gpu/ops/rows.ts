@@ -1,28 +1,29 @@
 /**
- * What kernels over rows share: the rows are the runs of elements along one axis, numbered by the other
- * axes in row-major order. As a rule one workgroup takes one row, and a short one is taken by one thread,
- * since joining values costs more than a few elements. Here is how operands are declared and bound, and
- * how a workgroup joins a value of each thread; the kernels themselves are in `softmax.ts`,
- * `layer_norm.ts` and `cross_entropy.ts`.
+ * Functions of rows: the rows are the runs of elements along one axis, numbered by the other axes in row-major
+ * order. Several neighbouring threads share a row, as few as keep it in registers, and joined values pass
+ * between them. Here is how operands are bound and rows are spread over threads; the functions themselves are
+ * in `softmax.ts`, `layer_norm.ts` and `cross_entropy.ts`.
  */
 import { type DeviceArray, produce, withLayout } from "../array.ts";
-import { encodingOf, type FloatDType, isFloat } from "../dtype.ts";
+import { type DType, type FloatDType, isFloat } from "../dtype.ts";
 import { coalesce, expandLayout } from "../layout.ts";
-import { type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
-import { type ParamFields, paramStruct, type ParamType } from "../runtime/params.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { ceilDiv, numel } from "../shape.ts";
-import { accessorHelpers, declareOperand, declareWalk, IS_NAN, padAxes } from "./accessors.ts";
+import { padAxes } from "./accessors.ts";
 import { assertOneBinding, bindArray, type BoundArray } from "./bindings.ts";
 import { narrow } from "./map.ts";
+import {
+  buildRowKernel,
+  ROW_THREADS,
+  type RowConfig,
+  type RowKernel,
+  type RowPlan,
+  type RowText,
+} from "./row_kernel.ts";
+import { isAligned, LANES } from "./vectors.ts";
 
-/** Threads of a workgroup of these kernels. */
-export const ROW_THREADS = 64;
-
-/** Rows of so many elements are short: few on a GPU, where neighbouring threads should read neighbours. */
-function shortLength(runtime: Runtime): number {
-  return runtime.info.isFallback ? 128 : 32;
-}
+export { ROW_THREADS };
+export type { RowText };
 
 /** An array that broadcasts to the shape of all rows, or one of two numbers in the place of one. */
 export type RowOperand = DeviceArray | 0 | 1;
@@ -37,80 +38,57 @@ export interface RowFunction {
   /** What the caller was about to do, for errors. */
   readonly action: string;
   /**
-   * WGSL of `fn work(row: u32, thread: u32)`, which all THREADS of a row call to write the bits of f32 to
-   * `out`; rows from `params.rows` on occur and must be ignored. It sees, for each operand x,
-   * `at_x(row)`, where a row begins, and `x_at(begin, i)`, its element i; `at_out(row)` and
-   * `params.out_step` for the output; `params.length`, `THREADS`, `LOWEST`,
+   * WGSL of `fn work(row: u32, thread: u32)`, which all THREADS of a row call; rows from `params.rows` on occur
+   * and must be ignored, but not before the last join. It sees, for each operand x, `at_x(row)`, where a row
+   * begins; `at_out(row)` and `params.out_step` for the output; `params.length`, `THREADS`, `LOWEST`,
    * `sum_over_workgroup(value, thread)`, `max_over_workgroup(value, thread)` and `is_nan(value)`.
+   *
+   * A text goes over elements: `x_at(begin, i)` is element i, and the bits of f32 are written to `out`. A
+   * function gives the text for chunks, which are elements or vectors of four: `x_chunk(begin, c)` is chunk c of
+   * `params.chunks`, a `Chunk`; `sum_of` and `max_of` join the elements of one, `are_nan` finds NaN.
+   * `put(at_out(row), c, value)` writes one, where the result has as many elements a row as the operands.
    */
-  readonly body: string;
+  readonly body: string | ((text: RowText) => string);
   /** What is read, by name. */
   readonly operands: Readonly<Record<string, RowOperand>>;
   /** Further parameters, as the body sees them in `params`. */
   readonly values?: RowValues;
 }
 
-const COMMON = /* wgsl */ `
-const GROUP = ${ROW_THREADS}u;
-const LOWEST = -3.4028234663852886e38;
-`;
+/** Chunks that a thread can keep in registers, and the most threads that share a row. */
+const HELD = 4;
+const MAX_THREADS = 256;
 
-/** Joining a value of each thread of a workgroup; every thread gets the result. */
-const ROW_A_WORKGROUP = /* wgsl */ `
-const THREADS = GROUP;
-var<workgroup> partial: array<f32, THREADS>;
+/** Rows that keep a GPU busy with one thread each. */
+const MANY_ROWS = 8192;
 
-fn sum_over_workgroup(value: f32, thread: u32) -> f32 {
-  partial[thread] = value;
-  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (thread < half) { partial[thread] += partial[thread + half]; }
+/** Threads of a row whose elements are in registers, or of one that all of a workgroup goes over. */
+function planOf(runtime: Runtime, fn: RowFunction, rows: BoundRows, outLength: number): RowPlan {
+  const { isFallback, subgroupSize: subgroup } = runtime.info;
+  if (typeof fn.body === "string") {
+    const isShort = rows.length <= (isFallback ? 128 : 32);
+    return { threads: isShort ? 1 : ROW_THREADS, vectors: false, held: 0, subgroup };
   }
-  workgroupBarrier();
-  let total = partial[0];
-  workgroupBarrier();
-  return total;
-}
-
-fn max_over_workgroup(value: f32, thread: u32) -> f32 {
-  partial[thread] = value;
-  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (thread < half) { partial[thread] = max(partial[thread], partial[thread + half]); }
+  const vectors = inVectors(rows) && (outLength !== rows.length || rows.inner === 1);
+  const chunks = rows.length / (vectors ? LANES : 1);
+  // Where rows lie side by side, threads that each take one read neighbours.
+  if (!vectors && rows.inner >= ROW_THREADS && rows.count >= MANY_ROWS) {
+    return { threads: 1, vectors, held: 0, subgroup };
   }
-  workgroupBarrier();
-  let highest = partial[0];
-  workgroupBarrier();
-  return highest;
+  // Without barriers, a CPU is far faster: subgroups join values by themselves.
+  const most = isFallback ? Math.max(1, subgroup) : MAX_THREADS;
+  const threads = Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, chunks / HELD))));
+  const isHeld = !isFallback && chunks <= HELD * threads;
+  return { threads, vectors, held: isHeld ? ceilDiv(chunks, threads) : 0, subgroup };
 }
-`;
 
-/** The same where a thread is alone with its row. */
-const ROW_A_THREAD = /* wgsl */ `
-const THREADS = 1u;
-fn sum_over_workgroup(value: f32, thread: u32) -> f32 { return value; }
-fn max_over_workgroup(value: f32, thread: u32) -> f32 { return value; }
-`;
-
-const MAIN = /* wgsl */ `
-@compute @workgroup_size(GROUP)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
-  let number = workgroup_index(group, groups) * GROUP + thread;
-  work(number / THREADS, number % THREADS);
+/** Whether all rows are whole vectors. */
+export function inVectors({ length, arrays }: BoundRows): boolean {
+  return length % LANES === 0 &&
+    arrays.every(({ bound, step, strides }) =>
+      step === 0 || (step === 1 && isAligned(bound.layout.offset, strides))
+    );
 }
-`;
-
-/** The output is dense, and what lies behind the axis lies between a row's elements. */
-const AT_OUT = /* wgsl */ `
-fn at_out(row: u32) -> u32 {
-  let outer = row / params.out_step;
-  return outer * params.out_step * params.out_length + row % params.out_step;
-}
-`;
 
 /**
  * Computes a function of every row along an axis.
@@ -133,11 +111,12 @@ export function overRows(
   const outShape = shape.with(axis, outLength);
   assertOneBinding(runtime, fn.action, outShape, "f32");
   const rows = bindRows(runtime, fn, shape, axis);
-  const out = produce(runtime, outShape, "f32", (out) => {
+  const plan = planOf(runtime, fn, rows, outLength);
+  const written = plan.vectors && outLength === rows.length ? dtype : "f32";
+  const out = produce(runtime, outShape, written, (out) => {
     if (numel(outShape) === 0) return;
-    const isShort = rows.length <= shortLength(runtime);
-    const workgroups = isShort ? ceilDiv(rows.count, ROW_THREADS) : rows.count;
-    dispatchRows(runtime, fn, rows, out, outLength, workgroups, isShort);
+    const workgroups = ceilDiv(rows.count * plan.threads, Math.max(ROW_THREADS, plan.threads));
+    dispatchRows(runtime, fn, rows, out, outLength, workgroups, plan);
   });
   return narrow(runtime, out, dtype);
 }
@@ -191,13 +170,16 @@ export function bindRows(
   };
 }
 
+/** The threads of a workgroup share each row, element by element. */
+const ROW_A_WORKGROUP: RowPlan = { threads: ROW_THREADS, vectors: false, held: 0, subgroup: 0 };
+
 /**
  * Enqueues a function of rows.
  *
- * @param out What it writes, f32.
+ * @param out What it writes: f32, or any float type that is written in whole vectors.
  * @param outLength Size of the axis in `out`, for `at_out`.
- * @param workgroups How many; as many as there are rows where each takes one.
- * @param isShort Whether a thread takes a row.
+ * @param workgroups How many.
+ * @param plan How threads take rows. Default: each is one workgroup's.
  */
 export function dispatchRows(
   runtime: Runtime,
@@ -206,12 +188,14 @@ export function dispatchRows(
   out: DeviceArray,
   outLength: number,
   workgroups: number,
-  isShort = false,
+  plan: RowPlan = ROW_A_WORKGROUP,
 ): void {
-  const { kernel, params } = rowKernel(fn, rows, isShort);
+  const isVectorOutput = plan.vectors && outLength === rows.length;
+  const { kernel, params } = rowKernel(fn, rows, plan, isVectorOutput ? out.dtype : undefined);
   const values: Record<string, number | readonly number[]> = {
     rows: rows.count,
     length: rows.length,
+    chunks: plan.vectors ? rows.length / LANES : rows.length,
     out_length: outLength,
     out_step: rows.inner,
     row_shape: padAxes(rows.shape, 1),
@@ -229,68 +213,37 @@ export function dispatchRows(
   });
 }
 
-type Built = { kernel: Kernel; params: ReturnType<typeof paramStruct<ParamFields>> };
-const kernels = new Map<string, Built>();
+const kernels = new Map<string, RowKernel>();
 
-function rowKernel(fn: RowFunction, rows: BoundRows, isShort: boolean): Built {
-  const types = Object.values(fn.operands).map((operand) =>
-    typeof operand === "number" ? operand : operand.dtype
-  );
-  const key = [fn.label, isShort, rows.shape.length, ...types].join();
+function rowKernel(
+  fn: RowFunction,
+  rows: BoundRows,
+  plan: RowPlan,
+  vectorOutput: DType | undefined,
+): RowKernel {
+  const operands = Object.entries(fn.operands).map(([name, operand]) => {
+    if (typeof operand === "number") return { name, value: operand };
+    const { step } = rows.arrays.find((array) => array.name === name)!;
+    return { name, dtype: operand.dtype, isSingle: step === 0 };
+  });
+  const { threads, vectors, held, subgroup } = plan;
+  const rank = rows.shape.length;
+  let key = `${fn.label} ${threads} ${vectors} ${held} ${subgroup} ${rank} ${vectorOutput}`;
+  for (const { dtype, value, isSingle } of operands) key += ` ${dtype ?? value} ${isSingle}`;
   let built = kernels.get(key);
-  if (!built) kernels.set(key, built = buildKernel(fn, rows, isShort));
+  if (!built) {
+    const values = Object.entries(fn.values ?? {}).map(([name, [type]]) => [name, type] as const);
+    const config: RowConfig = {
+      label: fn.label,
+      body: fn.body,
+      operands,
+      values: Object.fromEntries(values),
+      rank,
+      vectorOutput,
+    };
+    kernels.set(key, built = buildRowKernel(config, plan));
+  }
   return built;
-}
-
-function buildKernel(fn: RowFunction, { shape, arrays }: BoundRows, isShort: boolean): Built {
-  const fields: Record<string, ParamType> = {
-    rows: "u32",
-    length: "u32",
-    out_length: "u32",
-    out_step: "u32",
-  };
-  for (const [name, [type]] of Object.entries(fn.values ?? {})) fields[name] = type;
-  for (const { name } of arrays) fields[`${name}_offset`] = fields[`${name}_step`] = "u32";
-  fields.row_shape = "axes";
-  for (const { name } of arrays) fields[`${name}_strides`] = "axes";
-  const params = paramStruct(fields);
-  let binding = 0;
-  const operands = Object.entries(fn.operands).map(([name, operand]) =>
-    typeof operand === "number"
-      ? declareNumber(name, operand)
-      : declareRows(name, binding++, operand, shape.length)
-  );
-  const source = [
-    params.wgsl,
-    accessorHelpers(arrays.map(({ bound }) => bound.dtype)),
-    ...operands,
-    `@group(0) @binding(${binding}) var<storage, read_write> out: array<u32>;\n`,
-    AT_OUT,
-    COMMON,
-    isShort ? ROW_A_THREAD : ROW_A_WORKGROUP,
-    IS_NAN,
-    WORKGROUP_INDEX,
-    fn.body,
-    MAIN,
-  ].join("");
-  const bindings = [...arrays.map(() => "read" as const), "write" as const];
-  return { kernel: { label: fn.label, source, bindings }, params };
-}
-
-function declareRows(name: string, binding: number, { dtype }: DeviceArray, rank: number): string {
-  return declareOperand(name, binding, dtype) + declareWalk(name, "row_shape", rank) +
-    /* wgsl */ `
-fn ${name}_at(begin: u32, i: u32) -> ${encodingOf(dtype).wgsl} {
-  return load_${name}(begin + i * params.${name}_step);
-}
-`;
-}
-
-function declareNumber(name: string, value: number): string {
-  return /* wgsl */ `
-fn at_${name}(row: u32) -> u32 { return 0u; }
-fn ${name}_at(begin: u32, i: u32) -> f32 { return ${value}.0; }
-`;
 }
 
 /** The array's type if that is a float; throws if it is not. */

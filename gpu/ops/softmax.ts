@@ -1,66 +1,78 @@
 /**
- * Softmax and log-sum-exp along one axis, and the gradient of softmax. One workgroup takes one row, in up
- * to three passes over it. Time O(elements), scratch none.
+ * Softmax and log-sum-exp along one axis, and the gradient of softmax. Time O(elements), scratch none.
  */
 import type { DeviceArray } from "../array.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { floatTypeOf, overRows } from "./rows.ts";
+import { floatTypeOf, overRows, type RowText } from "./rows.ts";
 
 /**
  * softmax(a)[i] = exp(a[i] - max) / sum, and 0 throughout a row that is -inf throughout: attention wants
  * that for rows without keys. LOWEST stands for the maximum of such a row.
  */
-const SOFTMAX = /* wgsl */ `
+const exponentials = ({ hold, each, take, held }: RowText) => /* wgsl */ `
 fn work(row: u32, thread: u32) {
-  let a = at_a(row);
-  let target_position = at_out(row);
+  let begin_a = at_a(row);
+  ${hold("a")}
+  var top = Chunk(LOWEST);
+  ${each(`${take("a")} top = max(top, ${held("a")});`)}
+  let highest = max_over_workgroup(max_of(top), thread);
 
-  var highest = LOWEST;
-  for (var i = thread; i < params.length; i += THREADS) { highest = max(highest, a_at(a, i)); }
-  highest = max_over_workgroup(highest, thread);
-
-  var sum = 0.0;
-  for (var i = thread; i < params.length; i += THREADS) {
-    let value = a_at(a, i);
-    let below = select(value - highest, 0.0, value == highest); // inf - inf would be NaN.
-    sum += select(exp(below), below, is_nan(below)); // Some drivers have exp(NaN) = inf.
-  }
-  sum = sum_over_workgroup(sum, thread);
+  var part = Chunk(0.0);
+  ${
+  each(`
+    let value = ${held("a")};
+    let below = select(value - highest, Chunk(0.0), value == Chunk(highest)); // inf - inf would be NaN.
+    part += select(exp(below), below, are_nan(below)); // Some drivers have exp(NaN) = inf.`)
+}
+  let sum = sum_over_workgroup(sum_of(part), thread);
 
   if (row >= params.rows) { return; }
   let is_empty = sum == 0.0;
-  if (LOG_SUM_EXP) {
-    // -inf is written by its bits: WGSL has no literal for it.
-    let bits = bitcast<u32>(highest + select(log(sum), sum, is_nan(sum)));
-    if (thread == 0u) { out[target_position] = select(bits, 0xff800000u, is_empty); }
-    return;
-  }
-  for (var i = thread; i < params.length; i += THREADS) {
-    let weight = exp(a_at(a, i) - highest) / sum;
-    out[target_position + i * params.out_step] = bitcast<u32>(select(weight, 0.0, is_empty));
+`;
+
+const softmaxBody = (text: RowText) =>
+  exponentials(text) + /* wgsl */ `
+  let target_position = at_out(row);
+  ${
+    text.each(`
+    let weight = exp(${text.held("a")} - highest) / sum;
+    put(target_position, c, select(weight, Chunk(0.0), is_empty));`)
   }
 }
 `;
 
-/** A weight of 0 counts for nothing, whatever the gradient is there: masks hide by it. */
-const SOFTMAX_GRADIENT = /* wgsl */ `
-fn work(row: u32, thread: u32) {
-  let gradient = at_gradient(row);
-  let y = at_y(row);
+/** -inf is written by its bits: WGSL has no literal for it. */
+const logSumExpBody = (text: RowText) =>
+  exponentials(text) + /* wgsl */ `
+  let bits = bitcast<u32>(highest + select(log(sum), sum, is_nan(sum)));
+  if (thread == 0u) { out[at_out(row)] = select(bits, 0xff800000u, is_empty); }
+}
+`;
 
-  var sum = 0.0;
-  for (var i = thread; i < params.length; i += THREADS) {
-    let weight = y_at(y, i);
-    sum += select(gradient_at(gradient, i) * weight, 0.0, weight == 0.0);
-  }
-  sum = sum_over_workgroup(sum, thread);
+/** A weight of 0 counts for nothing, whatever the gradient is there: masks hide by it. */
+const gradientBody = ({ hold, each, take, held }: RowText) => /* wgsl */ `
+fn work(row: u32, thread: u32) {
+  let begin_gradient = at_gradient(row);
+  let begin_y = at_y(row);
+  ${hold("gradient")}
+  ${hold("y")}
+  var part = Chunk(0.0);
+  ${
+  each(`
+    ${take("gradient")} ${take("y")}
+    let weight = ${held("y")};
+    part += select(${held("gradient")} * weight, Chunk(0.0), weight == Chunk(0.0));`)
+}
+  let sum = sum_over_workgroup(sum_of(part), thread);
 
   if (row >= params.rows) { return; }
-  for (var i = thread; i < params.length; i += THREADS) {
-    let weight = y_at(y, i);
-    let value = weight * (gradient_at(gradient, i) - sum);
-    out[at_out(row) + i * params.out_step] = bitcast<u32>(select(value, 0.0, weight == 0.0));
-  }
+  let target_position = at_out(row);
+  ${
+  each(`
+    let weight = ${held("y")};
+    let value = weight * (${held("gradient")} - sum);
+    put(target_position, c, select(value, Chunk(0.0), weight == Chunk(0.0)));`)
+}
 }
 `;
 
@@ -70,7 +82,7 @@ export function softmax(runtime: Runtime, a: DeviceArray, axis: number): DeviceA
   const fn = {
     label: "softmax",
     action: "softmax",
-    body: "const LOG_SUM_EXP = false;\n" + SOFTMAX,
+    body: softmaxBody,
     operands: { a },
   };
   const { shape } = a.layout;
@@ -83,7 +95,7 @@ export function logSumExp(runtime: Runtime, a: DeviceArray, axis: number): Devic
   const fn = {
     label: "log_sum_exp",
     action: "logSumExp",
-    body: "const LOG_SUM_EXP = true;\n" + SOFTMAX,
+    body: logSumExpBody,
     operands: { a },
   };
   return overRows(runtime, fn, a.layout.shape, axis, 1, dtype);
@@ -109,7 +121,7 @@ export function softmaxGradient(
   const fn = {
     label: "softmax_gradient",
     action,
-    body: SOFTMAX_GRADIENT,
+    body: gradientBody,
     operands: { gradient, y },
   };
   const { shape } = y.layout;

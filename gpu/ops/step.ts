@@ -1,9 +1,9 @@
 /**
  * What the steps of optimisers share: a kernel that changes a parameter in place by its gradient, and
- * arrays of state beside it. A thread takes one word of the parameter, so that halves need no atomics.
+ * arrays of state beside it. A thread takes four neighbouring elements.
  */
 import { type DeviceArray, isDense } from "../array.ts";
-import { type DType, elementsPerWord, encodingOf, isFloat } from "../dtype.ts";
+import { type DType, isFloat } from "../dtype.ts";
 import { coalesce } from "../layout.ts";
 import { type Access, type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
 import { type ParamFields, paramStruct, type ParamType } from "../runtime/params.ts";
@@ -19,30 +19,30 @@ import {
 } from "./accessors.ts";
 import { inShares, type Share } from "./bindings.ts";
 import { copy } from "./map.ts";
+import { declareVectorOutput, declareVectors, LANES, readBack } from "./vectors.ts";
 
 const THREADS = 128;
 
-/** A thread updates one word of the parameter; elements behind the last are left as they are. */
-const UPDATE_WORDS = /* wgsl */ `
+/** Elements behind the last are left as they are: the memory may be another's. */
+const UPDATE_UNITS = /* wgsl */ `
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let word = workgroup_index(group, groups) * THREADS + thread;
-  if (word >= params.words) { return; }
-  let old = parameter[word];
-  var packed = 0u;
-  for (var e = 0u; e < ELEMENTS_PER_WORD; e++) {
-    let index = word * ELEMENTS_PER_WORD + e;
-    if (index < params.elements) {
-      packed |= pack(updated(index, unpack(old, e), gradient_of(index)), e);
-    } else {
-      packed |= old & (0xffffu << (16u * e));
-    }
-  }
-  parameter[word] = packed;
+  let unit = workgroup_index(group, groups) * THREADS + thread;
+  if (unit * LANES >= params.elements) { return; }
+  let old = vector_parameter(unit);
+  write_parameter(unit, live(unit, updated(unit, old, gradient_of(unit)), old));
+}
+`;
+
+/** `live(unit, value, old)`: the new values of elements of the array, the old ones of elements behind its last. */
+const LIVE = /* wgsl */ `
+fn live(unit: u32, value: vec4f, old: vec4f) -> vec4f {
+  let index = vec4u(unit * LANES) + vec4u(0u, 1u, 2u, 3u);
+  return select(old, value, index < vec4u(params.elements));
 }
 `;
 
@@ -62,7 +62,10 @@ export interface Step {
   readonly state: Readonly<Record<string, DeviceArray>>;
   /** Numbers: name, type and value. */
   readonly values: Readonly<Record<string, readonly ["u32" | "f32", number]>>;
-  /** WGSL of `fn updated(index: u32, p: f32, gradient: f32) -> f32`. */
+  /**
+   * WGSL of `fn updated(unit: u32, p: vec4f, gradient: vec4f) -> vec4f`, for elements 4 unit to 4 unit + 3. It
+   * sees those of a state x as `x[unit]`, and changes them by `keep_x(unit, value)`.
+   */
   readonly body: string;
 }
 
@@ -103,9 +106,7 @@ function dispatchStep(runtime: Runtime, fn: Step, parameter: DeviceArray, share:
   const gradient = share.arrays[0]!;
   const { shape, strides } = coalesce([gradient.layout.strides], parameter.layout.shape);
   const { kernel, params } = stepKernel(fn, parameter.dtype, operandKind(gradient), shape.length);
-  const words = ceilDiv(share.count, elementsPerWord(parameter.dtype));
   const values: Record<string, number | readonly number[]> = {
-    words,
     elements: share.count,
     start: share.start,
     gradient_offset: gradient.layout.offset,
@@ -116,7 +117,7 @@ function dispatchStep(runtime: Runtime, fn: Step, parameter: DeviceArray, share:
   runtime.kernels.dispatch(kernel, {
     storages: [...share.arrays.map(({ binding }) => binding), share.out],
     params: params.pack(values),
-    workgroups: ceilDiv(words, THREADS),
+    workgroups: ceilDiv(share.count, THREADS * LANES),
   });
 }
 
@@ -132,7 +133,6 @@ function stepKernel(fn: Step, dtype: DType, gradient: OperandKind, rank: number)
 
 function buildKernel(fn: Step, dtype: DType, gradient: OperandKind, rank: number): Built {
   const fields: Record<string, ParamType> = {
-    words: "u32",
     elements: "u32",
     /** Index of the first element that this dispatch changes. */
     start: "u32",
@@ -143,26 +143,30 @@ function buildKernel(fn: Step, dtype: DType, gradient: OperandKind, rank: number
   fields.gradient_strides = "axes";
   const params = paramStruct(fields);
   const state = Object.keys(fn.state);
-  const { unpack, pack } = encodingOf(dtype);
-  const position = gradient.dense ? "index" : "at_gradient(params.start + index)";
+  const places = [0, 1, 2, 3].map((i) => `at_gradient(params.start + unit * LANES + ${i}u)`);
+  const elements = places.map((place) => `load_gradient(${place})`).join(", ");
+  const declared = gradient.dense
+    ? declareVectors("gradient", 0, gradient.dtype)
+    : declareOperand("gradient", 0, gradient.dtype) + declareWalk("gradient", "shape", rank);
   const source = /* wgsl */ `${params.wgsl}
 const THREADS = ${THREADS}u;
-const ELEMENTS_PER_WORD = ${elementsPerWord(dtype)}u;
-${accessorHelpers([dtype, gradient.dtype])}
-${declareOperand("gradient", 0, gradient.dtype)}
-${gradient.dense ? "" : declareWalk("gradient", "shape", rank)}
+const LANES = ${LANES}u;
+${accessorHelpers([dtype, gradient.dtype])}${LIVE}${declared}
 ${state.map((name, i) => declareState(name, i + 1)).join("")}
-@group(0) @binding(${state.length + 1}) var<storage, read_write> parameter: array<u32>;
-fn gradient_of(index: u32) -> f32 { return load_gradient(${position}); }
-fn unpack(w: u32, e: u32) -> f32 { return ${unpack}; }
-fn pack(v: f32, e: u32) -> u32 { return ${pack}; }
-${fn.body}${WORKGROUP_INDEX}${UPDATE_WORDS}`;
+${declareVectorOutput("parameter", state.length + 1, dtype)}${readBack("parameter", dtype)}
+fn gradient_of(unit: u32) -> vec4f {
+  return ${gradient.dense ? "vector_gradient(unit)" : `vec4f(${elements})`};
+}
+${fn.body}${WORKGROUP_INDEX}${UPDATE_UNITS}`;
   const bindings: Access[] = ["read", ...state.map(() => "update" as const), "update"];
   return { kernel: { label: fn.label, source, bindings }, params };
 }
 
 function declareState(name: string, binding: number): string {
-  return `@group(0) @binding(${binding}) var<storage, read_write> ${name}: array<f32>;\n`;
+  return /* wgsl */ `
+@group(0) @binding(${binding}) var<storage, read_write> ${name}: array<vec4f>;
+fn keep_${name}(unit: u32, value: vec4f) { ${name}[unit] = live(unit, value, ${name}[unit]); }
+`;
 }
 
 /** Throws unless an array is the first elements of its storage in order, as in-place kernels need it. */

@@ -1,6 +1,5 @@
 /**
- * Kernels that change arrays in place: assignment, and the steps of optimisers, one fused kernel each. A
- * thread takes one word of what changes, so that halves need no atomics. Time O(elements), scratch none
+ * Kernels that change arrays in place: assignment, and the steps of optimisers, one fused kernel each. Time O(elements), scratch none
  * but for arrays larger than a binding and for operands in the memory that changes.
  */
 import { byteSize, type DeviceArray, isDense } from "../array.ts";
@@ -21,13 +20,14 @@ const ASSIGN_PARAMS = paramStruct({
   last: "u32",
 });
 
+/** A thread copies four words. */
 const ASSIGN: Kernel = {
   label: "assign",
   bindings: ["read", "update"],
   source: /* wgsl */ `${ASSIGN_PARAMS.wgsl}
 const THREADS = ${THREADS}u;
-@group(0) @binding(0) var<storage, read> source: array<u32>;
-@group(0) @binding(1) var<storage, read_write> out: array<u32>;
+@group(0) @binding(0) var<storage, read> source: array<vec4u>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4u>;
 ${WORKGROUP_INDEX}
 @compute @workgroup_size(THREADS)
 fn main(
@@ -35,10 +35,12 @@ fn main(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let word = workgroup_index(group, groups) * THREADS + thread;
-  if (word >= params.words) { return; }
-  let kept = select(0u, ~params.last, word + 1u == params.words);
-  out[word] = (source[word] & ~kept) | (out[word] & kept);
+  let unit = workgroup_index(group, groups) * THREADS + thread;
+  let words = vec4u(4u * unit) + vec4u(0u, 1u, 2u, 3u);
+  if (words.x >= params.words) { return; }
+  var kept = select(vec4u(0xffffffffu), vec4u(0u), words < vec4u(params.words));
+  kept = select(kept, vec4u(~params.last), words + vec4u(1u) == vec4u(params.words));
+  out[unit] = (source[unit] & ~kept) | (out[unit] & kept);
 }
 `,
 };
@@ -64,7 +66,7 @@ export function assign(runtime: Runtime, target: DeviceArray, source: DeviceArra
       runtime.kernels.dispatch(ASSIGN, {
         storages: [arrays[0]!.binding, out],
         params: ASSIGN_PARAMS.pack({ words, last }),
-        workgroups: ceilDiv(words, THREADS),
+        workgroups: ceilDiv(words, 4 * THREADS),
       });
     });
   } finally {
@@ -177,30 +179,30 @@ export function adamwStep(
 }
 
 const SGD = /* wgsl */ `
-fn updated(index: u32, p: f32, gradient: f32) -> f32 {
+fn updated(unit: u32, p: vec4f, gradient: vec4f) -> vec4f {
   let g = select(gradient, -gradient, params.is_up != 0u) + params.decay * p;
   return p - params.rate * g;
 }
 `;
 
 const SGD_MOMENTUM = /* wgsl */ `
-fn updated(index: u32, p: f32, gradient: f32) -> f32 {
+fn updated(unit: u32, p: vec4f, gradient: vec4f) -> vec4f {
   let g = select(gradient, -gradient, params.is_up != 0u) + params.decay * p;
   var buffer = g;
-  if (params.is_first == 0u) { buffer = params.factor * momentum[index] + params.entering * g; }
-  momentum[index] = buffer;
+  if (params.is_first == 0u) { buffer = params.factor * momentum[unit] + params.entering * g; }
+  keep_momentum(unit, buffer);
   let along = select(buffer, g + params.factor * buffer, params.is_nesterov != 0u);
   return p - params.rate * along;
 }
 `;
 
 const ADAMW = /* wgsl */ `
-fn updated(index: u32, p: f32, gradient: f32) -> f32 {
+fn updated(unit: u32, p: vec4f, gradient: vec4f) -> vec4f {
   let g = select(gradient, -gradient, params.is_up != 0u);
-  let m = params.beta1 * mean[index] + params.rest1 * g;
-  let v = params.beta2 * square[index] + params.rest2 * g * g;
-  mean[index] = m;
-  square[index] = v;
+  let m = params.beta1 * mean[unit] + params.rest1 * g;
+  let v = params.beta2 * square[unit] + params.rest2 * g * g;
+  keep_mean(unit, m);
+  keep_square(unit, v);
   return p * params.kept - params.rate * (m / (sqrt(v) / params.root + params.epsilon));
 }
 `;

@@ -35,6 +35,8 @@ export class FaultLog {
   #checks: Promise<Error | undefined>[] = [];
   #settling: Promise<void> = Promise.resolve();
   #lost: DeviceLostError | undefined;
+  /** Called before scopes are opened or closed: errors of what was enqueued before belong to those open until then. */
+  onScopes: () => void = () => {};
 
   /**
    * @param gpu The device to watch.
@@ -59,6 +61,34 @@ export class FaultLog {
     this.#checks.push(check);
   }
 
+  /**
+   * Runs a function whose errors are its own affair: they condemn no write, and nobody else is told.
+   *
+   * @returns What the function returned, and what each of the error scopes around it will tell. A kernel that does
+   * not compile shows there as well, by the validation errors of its dispatches.
+   */
+  apart<T>(fn: () => T): { result: T; scopes: Promise<GPUError | null>[] } {
+    const checks = this.#checks;
+    this.#checks = [];
+    this.onScopes();
+    this.#openScopes();
+    const close = () => {
+      this.onScopes();
+      const scopes = FILTERS.map(() => this.#gpu.popErrorScope());
+      for (const ignored of [...scopes, ...this.#checks]) ignored.catch(() => {});
+      this.#checks = checks;
+      return scopes;
+    };
+    let result: T;
+    try {
+      result = fn();
+    } catch (error) {
+      close();
+      throw error;
+    }
+    return { result, scopes: close() };
+  }
+
   /** Marks the device as gone by our own doing. */
   close(reason: string): void {
     this.#lost ??= new DeviceLostError(reason);
@@ -75,9 +105,9 @@ export class FaultLog {
    */
   noteWrite(target: Writable, sources: readonly Writable[] = []): void {
     const serial = this.#serial += 1;
-    const unsettled = [target, ...sources].map(({ since }) => since)
-      .filter((since) => since > this.#judged);
-    target.since = Math.min(serial, ...unsettled);
+    let first = target.since > this.#judged ? target.since : serial;
+    for (const { since } of sources) if (since > this.#judged && since < first) first = since;
+    target.since = first;
     target.written = serial;
   }
 
@@ -93,6 +123,7 @@ export class FaultLog {
    * been told of. Call it without awaiting before a wait of your own, to overlap the two.
    */
   async settle(): Promise<void> {
+    this.onScopes();
     const after = this.#settled;
     const upTo = this.#settled = this.#serial;
     const scopes = FILTERS.map(() => this.#gpu.popErrorScope());

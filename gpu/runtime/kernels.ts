@@ -1,11 +1,11 @@
 /** From WGSL to work on the queue: compiles each kernel once and dispatches it. */
-import { BUFFER_USAGE, STAGE_COMPUTE } from "./flags.ts";
 import { ShaderCompileError } from "../errors.ts";
 import { splitGrid } from "../shape.ts";
+import type { CommandQueue } from "./commands.ts";
 import type { FaultLog } from "./faults.ts";
+import { STAGE_COMPUTE } from "./flags.ts";
 import type { DeviceLimits } from "./info.ts";
-import { type MemoryPool, Storage } from "./memory.ts";
-import type { Profiler } from "./profiler.ts";
+import { Storage } from "./memory.ts";
 
 /**
  * What a kernel does with a binding: it reads it, fills it with new contents, or changes what is there, which
@@ -61,21 +61,38 @@ fn workgroup_index(id: vec3u, count: vec3u) -> u32 {
 }
 `;
 
-/** How many parameter buffers to keep. Their contents are the key: equal calls share one. */
-const MAX_PARAMS_BUFFERS = 512;
+/** How many bind groups to keep: a training step repeats the same few hundred. */
+const MAX_GROUPS = 2048;
 
-/** Compiled kernels and parameter buffers of one device. */
+/** A kernel as the device has it. */
+interface Compiled {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: StorageLayout;
+}
+
+/** The layout of group 0, and its number, which begins the keys of its bind groups. */
+interface StorageLayout {
+  readonly layout: GPUBindGroupLayout;
+  readonly number: number;
+}
+
+/** Compiled kernels of one device, and the bind groups that they were last used with. */
 export class KernelCache {
   readonly #gpu: GPUDevice;
-  readonly #memory: MemoryPool;
   readonly #faults: FaultLog;
-  readonly #profiler: Profiler;
+  readonly #commands: CommandQueue;
   readonly #limits: DeviceLimits;
   readonly #subgroupDirective: string;
-  readonly #pipelines = new Map<string, GPUComputePipeline>();
-  readonly #layouts = new Map<string, GPUBindGroupLayout>();
-  readonly #params = new Map<string, { buffer: GPUBuffer; group: GPUBindGroup }>();
-  readonly #paramsLayout: GPUBindGroupLayout;
+  readonly #pipelines = new Map<string, Compiled>();
+  readonly #layouts = new Map<string, StorageLayout>();
+  /**
+   * Making one takes longer than recording the rest of a dispatch. The least recently used go first. A group
+   * keeps no memory: that of its buffers is free when these are destroyed.
+   */
+  readonly #groups = new Map<string, GPUBindGroup>();
+  /** Buffers by number, for keys. */
+  readonly #numbers = new WeakMap<GPUBuffer, number>();
+  #buffers = 0;
 
   /**
    * @param limits How many workgroups a dispatch may have, and how much a binding may show.
@@ -83,19 +100,16 @@ export class KernelCache {
    */
   constructor(
     gpu: GPUDevice,
-    memory: MemoryPool,
     faults: FaultLog,
-    profiler: Profiler,
+    commands: CommandQueue,
     limits: DeviceLimits,
     subgroupDirective: string,
   ) {
     this.#gpu = gpu;
-    this.#memory = memory;
     this.#faults = faults;
-    this.#profiler = profiler;
+    this.#commands = commands;
     this.#limits = limits;
     this.#subgroupDirective = subgroupDirective;
-    this.#paramsLayout = this.#bindGroupLayout("params", ["uniform"]);
   }
 
   /**
@@ -105,55 +119,58 @@ export class KernelCache {
    */
   dispatch(kernel: Kernel, { storages: bound, params, workgroups }: Dispatch): void {
     this.#faults.assertAlive();
-    const entries = bound.map((part, binding) => ({
-      binding,
-      resource: this.#resource(kernel, part),
-    }));
     const storages = bound.map((part) => part instanceof Storage ? part : part.storage);
-    for (const [i, access] of kernel.bindings.entries()) {
+    for (const part of bound) this.#assertBindable(kernel, part);
+    kernel.bindings.forEach((access, i) => {
       if (access !== "write") this.#faults.assertSound(storages[i]!);
-    }
-    if (workgroups === 0) return;
-    const grid = splitGrid(workgroups, this.#limits.maxComputeWorkgroupsPerDimension);
-    const pipeline = this.#pipeline(kernel);
-    const group = this.#gpu.createBindGroup({
-      label: kernel.label,
-      layout: this.#storageLayout(kernel),
-      entries,
     });
-    const encoder = this.#gpu.createCommandEncoder({ label: kernel.label });
-    const timestampWrites = this.#profiler.begin(kernel.label);
-    const pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : undefined);
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, group);
-    pass.setBindGroup(1, this.#paramsGroup(params));
-    pass.dispatchWorkgroups(...grid);
-    pass.end();
-    this.#gpu.queue.submit([encoder.finish()]);
+    if (workgroups === 0) return;
+    const { pipeline, layout } = this.#compiled(kernel);
+    this.#commands.dispatch({
+      label: kernel.label,
+      pipeline,
+      group: this.#group(layout, bound),
+      buffers: storages.map(({ buffer }) => buffer),
+      params,
+      grid: splitGrid(workgroups, this.#limits.maxComputeWorkgroupsPerDimension),
+    });
     const sources = storages.filter((_, i) => kernel.bindings[i] !== "write");
-    for (const [i, access] of kernel.bindings.entries()) {
+    kernel.bindings.forEach((access, i) => {
       if (access !== "read") this.#faults.noteWrite(storages[i]!, sources);
       if (access === "update") storages[i]!.version++;
+    });
+  }
+
+  /** Number of kernels that are compiled. */
+  get compiled(): number {
+    return this.#pipelines.size;
+  }
+
+  /** Forgets the kernels compiled since there were so many, so that they are compiled, and judged, once more. */
+  forgetSince(compiled: number): void {
+    for (const source of [...this.#pipelines.keys()].slice(compiled)) {
+      this.#pipelines.delete(source);
     }
   }
 
-  /** Destroys all parameter buffers. */
+  /** Forgets all bind groups. */
   emptyCache(): void {
-    for (const { buffer } of this.#params.values()) this.#memory.destroyBuffer(buffer);
-    this.#params.clear();
+    this.#groups.clear();
   }
 
-  #resource({ label }: Kernel, bound: Binding): GPUBufferBinding {
+  #assertBindable({ label }: Kernel, bound: Binding): void {
     const { maxStorageBufferBindingSize: limit } = this.#limits;
-    const [{ buffer }, offset, size] = bound instanceof Storage
-      ? [bound, 0, bound.buffer.size]
-      : [bound.storage, bound.offset, bound.size];
+    const isWhole = bound instanceof Storage;
+    const { buffer } = isWhole ? bound : bound.storage;
+    const size = isWhole ? buffer.size : bound.size;
     if (size > limit) {
       throw new RangeError(
         `Cannot run kernel "${label}": a binding takes ${size} bytes, the device's ` +
           `maxStorageBufferBindingSize is ${limit}; split the tensor`,
       );
     }
+    if (isWhole) return;
+    const { offset } = bound;
     const isInside = offset % BINDING_ALIGNMENT === 0 && size % 4 === 0 && size > 0 &&
       offset >= 0 && offset + size <= buffer.size;
     if (!isInside) {
@@ -163,80 +180,81 @@ export class KernelCache {
           `${BINDING_ALIGNMENT}`,
       );
     }
-    return bound instanceof Storage ? { buffer } : { buffer, offset, size };
   }
 
-  #pipeline(kernel: Kernel): GPUComputePipeline {
+  #compiled(kernel: Kernel): Compiled {
     const known = this.#pipelines.get(kernel.source);
     if (known) return known;
+    const layout = this.#storageLayout(kernel.bindings);
     const code = kernel.subgroups ? this.#subgroupDirective + kernel.source : kernel.source;
     this.#gpu.pushErrorScope("validation");
     const module = this.#gpu.createShaderModule({ label: kernel.label, code });
     const pipeline = this.#gpu.createComputePipeline({
       label: kernel.label,
       layout: this.#gpu.createPipelineLayout({
-        bindGroupLayouts: [this.#storageLayout(kernel), this.#paramsLayout],
+        bindGroupLayouts: [layout.layout, this.#commands.paramsLayout],
       }),
       compute: { module, entryPoint: "main" },
     });
-    this.#pipelines.set(kernel.source, pipeline);
+    const compiled = { pipeline, layout };
+    this.#pipelines.set(kernel.source, compiled);
     const check = compileError(this.#gpu.popErrorScope(), module, kernel.label, code);
     this.#faults.track(check.then((error) => {
       // Whoever comes next is to be told of the compiler's messages as well.
       if (error) this.#pipelines.delete(kernel.source);
       return error;
     }));
-    return pipeline;
+    return compiled;
   }
 
-  #storageLayout(kernel: Kernel): GPUBindGroupLayout {
-    return this.#bindGroupLayout(
-      kernel.bindings.join(),
-      kernel.bindings.map((access) => access === "read" ? "read-only-storage" : "storage"),
-    );
-  }
-
-  #bindGroupLayout(key: string, types: GPUBufferBindingType[]): GPUBindGroupLayout {
-    let layout = this.#layouts.get(key);
-    if (!layout) {
-      layout = this.#gpu.createBindGroupLayout({
+  #storageLayout(bindings: readonly Access[]): StorageLayout {
+    const key = bindings.map((access) => access === "read" ? "r" : "w").join("");
+    let known = this.#layouts.get(key);
+    if (!known) {
+      const layout = this.#gpu.createBindGroupLayout({
         label: key,
-        entries: types.map((type, binding) => ({
+        entries: bindings.map((access, binding) => ({
           binding,
           visibility: STAGE_COMPUTE,
-          buffer: { type },
+          buffer: { type: access === "read" ? "read-only-storage" : "storage" },
         })),
       });
-      this.#layouts.set(key, layout);
+      this.#layouts.set(key, known = { layout, number: this.#layouts.size });
     }
-    return layout;
+    return known;
   }
 
-  /** Writing a uniform takes up to half of a dispatch's host time, and loops repeat theirs. */
-  #paramsGroup(params: Uint32Array<ArrayBuffer>): GPUBindGroup {
-    const key = params.join();
-    let entry = this.#params.get(key);
-    if (entry) {
-      this.#params.delete(key);
-    } else {
-      if (this.#params.size >= MAX_PARAMS_BUFFERS) {
-        const [oldest, { buffer }] = this.#params.entries().next().value!;
-        this.#params.delete(oldest);
-        this.#memory.destroyBuffer(buffer);
-      }
-      const usage = BUFFER_USAGE.UNIFORM | BUFFER_USAGE.COPY_DST;
-      const buffer = this.#memory.createBuffer(params.byteLength, usage);
-      this.#gpu.queue.writeBuffer(buffer, 0, params);
-      const group = this.#gpu.createBindGroup({
-        label: "params",
-        layout: this.#paramsLayout,
-        entries: [{ binding: 0, resource: { buffer } }],
-      });
-      entry = { buffer, group };
+  #group({ layout, number }: StorageLayout, bound: readonly Binding[]): GPUBindGroup {
+    let key = `${number}`;
+    for (const part of bound) {
+      key += part instanceof Storage
+        ? ` ${this.#numberOf(part.buffer)}`
+        : ` ${this.#numberOf(part.storage.buffer)}:${part.offset}:${part.size}`;
     }
-    this.#params.set(key, entry); // Last in the map: the most recently used.
-    return entry.group;
+    let group = this.#groups.get(key);
+    if (group) {
+      this.#groups.delete(key);
+    } else {
+      if (this.#groups.size >= MAX_GROUPS) this.#groups.delete(this.#groups.keys().next().value!);
+      group = this.#gpu.createBindGroup({
+        layout,
+        entries: bound.map((part, binding) => ({ binding, resource: resourceOf(part) })),
+      });
+    }
+    this.#groups.set(key, group); // Last in the map: the most recently used.
+    return group;
   }
+
+  #numberOf(buffer: GPUBuffer): number {
+    let number = this.#numbers.get(buffer);
+    if (number === undefined) this.#numbers.set(buffer, number = this.#buffers++);
+    return number;
+  }
+}
+
+function resourceOf(bound: Binding): GPUBufferBinding {
+  if (bound instanceof Storage) return { buffer: bound.buffer };
+  return { buffer: bound.storage.buffer, offset: bound.offset, size: bound.size };
 }
 
 /** What the compiler has to say, where it refused. */

@@ -62,7 +62,7 @@ export class MemoryPool {
   readonly #gpu: GPUDevice;
   readonly #limits: DeviceLimits;
   /** Idle buffers by size. Insertion order is age: the least recently used size goes first. */
-  readonly #idle = new Map<number, GPUBuffer[]>();
+  #idle = new Map<number, GPUBuffer[]>();
   readonly #idleLimit: number;
   /** Buffers of an earlier generation are not kept for reuse; see {@linkcode distrust}. */
   #generation = 0;
@@ -75,6 +75,8 @@ export class MemoryPool {
   largestRequest = 0;
   /** Tensors that are not disposed; kept up to date by the tensors themselves. */
   tensors = 0;
+  /** Called before a buffer is destroyed, while commands that use it may not be submitted yet. */
+  onDestroy: (buffer: GPUBuffer) => void = () => {};
 
   /**
    * @param gpu The device to allocate on.
@@ -140,6 +142,7 @@ export class MemoryPool {
 
   /** Destroys a buffer that {@linkcode createBuffer} made. Work already enqueued still sees it. */
   destroyBuffer(buffer: GPUBuffer): void {
+    this.onDestroy(buffer);
     this.#reservedBytes -= buffer.size;
     buffer.destroy();
   }
@@ -156,6 +159,26 @@ export class MemoryPool {
   distrust(): void {
     this.#generation++;
     this.emptyCache();
+  }
+
+  /**
+   * Runs a function whose storages leave no trace: they raise no peak, and their buffers are kept for reuse until
+   * the function returns and no longer.
+   */
+  apart<T>(fn: () => T): T {
+    const [idle, idleBytes, generation] = [this.#idle, this.#idleBytes, this.#generation];
+    const [peakBytes, largestRequest] = [this.#peakBytes, this.largestRequest];
+    this.#idle = new Map();
+    this.#idleBytes = 0;
+    // Generations outside are whole numbers: a storage released later is not kept.
+    this.#generation = generation + 0.5;
+    try {
+      return fn();
+    } finally {
+      this.emptyCache();
+      [this.#idle, this.#idleBytes, this.#generation] = [idle, idleBytes, generation];
+      [this.#peakBytes, this.largestRequest] = [peakBytes, largestRequest];
+    }
   }
 
   /** Starts a new peak at what is allocated now. */

@@ -21,6 +21,7 @@ export class Profiler {
   readonly #memory: MemoryPool;
   #labels: string[] | undefined;
   #querySet: GPUQuerySet | undefined;
+  #standIn: Profiler | undefined;
 
   /** One per device. */
   constructor(gpu: GPUDevice, memory: MemoryPool) {
@@ -49,8 +50,20 @@ export class Profiler {
     this.#labels = undefined;
   }
 
+  /** Runs a function whose dispatches another profiler times: a profile under way does not see them. */
+  replacedBy<T>(other: Profiler, fn: () => T): T {
+    const outer = this.#standIn;
+    this.#standIn = other;
+    try {
+      return fn();
+    } finally {
+      this.#standIn = outer;
+    }
+  }
+
   /** The timestamps for one dispatch to write, while a profile is being taken. */
   begin(label: string): GPUComputePassTimestampWrites | undefined {
+    if (this.#standIn) return this.#standIn.begin(label);
     if (!this.#labels || !this.#querySet) return undefined;
     const index = this.#labels.length;
     if (index === MAX_DISPATCHES) {
@@ -75,20 +88,53 @@ export class Profiler {
   async stop(
     read: (source: GPUBuffer, bytes: number) => Promise<ArrayBuffer>,
   ): Promise<KernelTime[]> {
-    const labels = this.#labels ?? [];
-    this.#labels = undefined;
-    if (!this.#querySet || labels.length === 0) return [];
-    const bytes = labels.length * 16;
-    const usage = BUFFER_USAGE.QUERY_RESOLVE | BUFFER_USAGE.COPY_SRC;
-    const buffer = this.#memory.createBuffer(bytes, usage);
+    const resolved = this.#resolve();
+    if (!resolved) return [];
+    const { labels, buffer } = resolved;
     try {
-      const encoder = this.#gpu.createCommandEncoder({ label: "resolve timestamps" });
-      encoder.resolveQuerySet(this.#querySet, 0, 2 * labels.length, buffer, 0);
-      this.#gpu.queue.submit([encoder.finish()]);
-      return sumByKernel(labels, new BigUint64Array(await read(buffer, bytes)));
+      return sumByKernel(labels, new BigUint64Array(await read(buffer, buffer.size)));
     } finally {
       this.#memory.destroyBuffer(buffer);
     }
+  }
+
+  /**
+   * Ends the profile within this call.
+   *
+   * @param read Reads a buffer back without giving other JavaScript a turn, if it can.
+   * @returns As {@linkcode stop}; `undefined` if the buffer could not be read.
+   */
+  stopSync(
+    read: (source: GPUBuffer, bytes: number) => ArrayBuffer | undefined,
+  ): KernelTime[] | undefined {
+    const resolved = this.#resolve();
+    if (!resolved) return [];
+    const { labels, buffer } = resolved;
+    try {
+      const stamps = read(buffer, buffer.size);
+      return stamps && sumByKernel(labels, new BigUint64Array(stamps));
+    } finally {
+      this.#memory.destroyBuffer(buffer);
+    }
+  }
+
+  /** Gives the driver back what this profiler holds; for profilers that do not live as long as the device. */
+  dispose(): void {
+    this.#querySet?.destroy();
+    this.#querySet = undefined;
+  }
+
+  /** Ends the profile and enqueues a copy of its timestamps to a new buffer; nothing if there are none. */
+  #resolve(): { labels: readonly string[]; buffer: GPUBuffer } | undefined {
+    const labels = this.#labels ?? [];
+    this.#labels = undefined;
+    if (!this.#querySet || labels.length === 0) return undefined;
+    const usage = BUFFER_USAGE.QUERY_RESOLVE | BUFFER_USAGE.COPY_SRC;
+    const buffer = this.#memory.createBuffer(labels.length * 16, usage);
+    const encoder = this.#gpu.createCommandEncoder({ label: "resolve timestamps" });
+    encoder.resolveQuerySet(this.#querySet, 0, 2 * labels.length, buffer, 0);
+    this.#gpu.queue.submit([encoder.finish()]);
+    return { labels, buffer };
   }
 }
 

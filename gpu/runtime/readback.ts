@@ -2,9 +2,11 @@
  * From GPU memory to the host. The ordinary way, `await buffer.mapAsync()`, takes 10.5 to 12 ms in Deno
  * 2.9 whatever the work, because the runtime sleeps 10 ms between polls of the device. An empty
  * `queue.submit([])` polls as well, so there we ask for the mapping without awaiting it, submit nothing
- * until the mapped range can be had, and reach about 0.1 ms.
+ * until the mapped range can be had, and reach about 0.1 ms. The same makes it possible to wait for the GPU
+ * within a call, without giving other JavaScript a turn.
  */
 import { BUFFER_USAGE, MAP_READ } from "./flags.ts";
+import type { CommandQueue } from "./commands.ts";
 import type { FaultLog } from "./faults.ts";
 import type { MemoryPool } from "./memory.ts";
 
@@ -14,6 +16,9 @@ const MIN_STAGING_BYTES = 4096;
 
 /** How long to poll without giving other JavaScript a turn, in milliseconds. */
 const SPIN_MS = 2;
+
+/** How long to sleep between polls of a wait within a call, in milliseconds: a driver may need this core. */
+const NAP_MS = 0.1;
 
 /** `getMappedRange` as a poll is tested on these versions of Deno and used on no others. */
 const POLLING_DENO = /^2\.9\./;
@@ -32,14 +37,18 @@ export class Readback {
   readonly #gpu: GPUDevice;
   readonly #memory: MemoryPool;
   readonly #faults: FaultLog;
+  readonly #commands: CommandQueue;
   readonly #free = new Map<number, Staging[]>();
   readonly #canPoll: boolean;
+  /** Kept apart for {@linkcode readSync}, which cannot wait for the first mapping of another. */
+  #forSync: Staging | undefined;
 
   /** One per device. */
-  constructor(gpu: GPUDevice, memory: MemoryPool, faults: FaultLog) {
+  constructor(gpu: GPUDevice, memory: MemoryPool, faults: FaultLog, commands: CommandQueue) {
     this.#gpu = gpu;
     this.#memory = memory;
     this.#faults = faults;
+    this.#commands = commands;
     this.#canPoll = POLLING_DENO.test(denoVersion());
   }
 
@@ -50,6 +59,65 @@ export class Readback {
     await this.#mapOrdinarily(staging);
     staging.buffer.unmap();
     this.#put(staging);
+  }
+
+  /** Makes {@linkcode readSync} possible, where the runtime lets it be. */
+  async prepareSync(): Promise<void> {
+    if (!this.#canPoll || this.#forSync) return;
+    const staging = this.#take(MIN_STAGING_BYTES);
+    await this.#mapOrdinarily(staging);
+    staging.buffer.unmap();
+    this.#forSync = staging;
+  }
+
+  /** Whether {@linkcode readSync} can read. */
+  get canReadSync(): boolean {
+    return this.#forSync !== undefined;
+  }
+
+  /**
+   * As {@linkcode read}, but within this call, and telling of no errors. Blocks the thread.
+   *
+   * @param limitMs For how long to wait at most, in milliseconds. A wait that takes longer was the last.
+   * @returns The bytes; `undefined` where reads within a call are not possible, or took too long.
+   */
+  readSync(source: GPUBuffer, bytes: number, limitMs: number): ArrayBuffer | undefined {
+    const deadline = performance.now() + limitMs;
+    const result = new ArrayBuffer(bytes);
+    for (let offset = 0; offset < bytes; offset += MIN_STAGING_BYTES) {
+      const size = Math.min(bytes - offset, MIN_STAGING_BYTES);
+      const target = new Uint8Array(result, offset, size);
+      if (!this.#readPieceSync(source, offset, target, deadline)) return undefined;
+    }
+    return result;
+  }
+
+  #readPieceSync(
+    source: GPUBuffer,
+    offset: number,
+    target: Uint8Array,
+    deadline: number,
+  ): boolean {
+    const buffer = this.#forSync?.buffer;
+    if (!buffer) return false;
+    this.#commands.copy(source, offset, buffer, target.length);
+    buffer.mapAsync(MAP_READ).catch(() => {}); // What counts is whether the range can be had in time.
+    const start = performance.now();
+    while (true) {
+      this.#gpu.queue.submit([]);
+      const range = mappedRange(buffer, target.length);
+      if (range) {
+        target.set(new Uint8Array(range, 0, target.length));
+        buffer.unmap();
+        return true;
+      }
+      const now = performance.now();
+      if (now > deadline) {
+        this.#destroyForSync();
+        return false;
+      }
+      if (now - start > NAP_MS) nap();
+    }
   }
 
   /**
@@ -68,18 +136,16 @@ export class Readback {
   async #readPiece(source: GPUBuffer, offset: number, target: Uint8Array): Promise<void> {
     const size = Math.max(MIN_STAGING_BYTES, 2 ** Math.ceil(Math.log2(target.length)));
     const staging = this.#take(size);
-    const encoder = this.#gpu.createCommandEncoder({ label: "readback" });
-    encoder.copyBufferToBuffer(source, offset, staging.buffer, 0, target.length);
-    this.#gpu.queue.submit([encoder.finish()]);
+    this.#commands.copy(source, offset, staging.buffer, target.length);
     const settled = this.#faults.settle();
     settled.catch(() => {}); // It is awaited below; a failed mapping must not leave it unhandled.
     const copyOut = (range: ArrayBuffer) => target.set(new Uint8Array(range, 0, target.length));
     try {
       if (this.#canPoll && staging.mappedBefore) {
-        await this.#mapByPolling(staging, copyOut);
+        await this.#mapByPolling(staging, target.length, copyOut);
       } else {
         await this.#mapOrdinarily(staging);
-        copyOut(staging.buffer.getMappedRange());
+        copyOut(staging.buffer.getMappedRange(0, target.length));
         staging.buffer.unmap();
         this.#put(staging);
       }
@@ -95,7 +161,11 @@ export class Readback {
     staging.mappedBefore = true;
   }
 
-  async #mapByPolling(staging: Staging, copyOut: (range: ArrayBuffer) => void): Promise<void> {
+  async #mapByPolling(
+    staging: Staging,
+    bytes: number,
+    copyOut: (range: ArrayBuffer) => void,
+  ): Promise<void> {
     let failure: unknown;
     staging.buffer.mapAsync(MAP_READ).catch((error) => {
       failure = error ?? new Error("buffer mapping failed");
@@ -103,7 +173,7 @@ export class Readback {
     const start = performance.now();
     while (true) {
       this.#gpu.queue.submit([]);
-      const range = mappedRange(staging.buffer);
+      const range = mappedRange(staging.buffer, bytes);
       if (range) {
         copyOut(range);
         // The promise of mapAsync settles some 10 ms later; Deno lets the buffer be used meanwhile.
@@ -126,7 +196,18 @@ export class Readback {
     return { buffer: this.#memory.createBuffer(size, usage), mappedBefore: false };
   }
 
-  /** Destroys the staging buffers that are not in use. */
+  /** Destroys all staging buffers that are not in use: one of them may never have got its memory. */
+  distrust(): void {
+    this.emptyCache();
+    this.#destroyForSync();
+  }
+
+  #destroyForSync(): void {
+    if (this.#forSync) this.#memory.destroyBuffer(this.#forSync.buffer);
+    this.#forSync = undefined;
+  }
+
+  /** Destroys the staging buffers that are not in use, but for the one of {@linkcode readSync}. */
   emptyCache(): void {
     for (const free of this.#free.values()) {
       for (const { buffer } of free) this.#memory.destroyBuffer(buffer);
@@ -142,13 +223,21 @@ export class Readback {
   }
 }
 
-/** The mapped bytes, or `undefined` while the mapping is under way. */
-function mappedRange(buffer: GPUBuffer): ArrayBuffer | undefined {
+/**
+ * The first mapped bytes, or `undefined` while the mapping is under way. No more than are wanted: Deno copies
+ * them out of the buffer at this call.
+ */
+function mappedRange(buffer: GPUBuffer, bytes: number): ArrayBuffer | undefined {
   try {
-    return buffer.getMappedRange();
+    return buffer.getMappedRange(0, bytes);
   } catch {
     return undefined;
   }
+}
+
+/** Sleeps for {@linkcode NAP_MS}. Browsers forbid this on their main thread; only Deno gets here. */
+function nap(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, NAP_MS);
 }
 
 function denoVersion(): string {

@@ -1,6 +1,8 @@
 /** From nothing to a runtime: chooses an adapter, asks for all that it can give, and tests it. */
 import { GpuUnavailableError, GpuValidationError, ShaderCompileError } from "../errors.ts";
 import { adapterRemedy } from "../remedy.ts";
+import { TuningFile } from "../tuning/file.ts";
+import { denoHost, tuningKey, tuningPath } from "../tuning/place.ts";
 import { type DeviceLimits, RAISED_LIMITS, readLimits, runtimeName, vendorName } from "./info.ts";
 import { runsLongLoops, subgroupSize } from "./probes.ts";
 import { Runtime } from "./runtime.ts";
@@ -17,13 +19,37 @@ export interface DeviceOptions {
   subgroups?: boolean;
   /** Bytes of unused buffers to keep for reuse. Default 512 MiB. */
   poolBytes?: number;
+  /**
+   * Whether to choose between forms of a kernel by measurement, at the first use for each class of problems, see
+   * `device.tuning()`; `false` for fixed choices. Default `true`.
+   */
+  tune?: boolean | TuningOptions;
 }
+
+/** How kernels are chosen by measurement. */
+export interface TuningOptions {
+  /**
+   * Path of the file that keeps choices; `false` for none. Default `denoformers/tuning.json` in the user's folder for
+   * caches, or what the environment's DENOFORMERS_TUNING_CACHE says. It is used in Deno alone, where reading and
+   * writing it, and reading the environment, are permitted already.
+   */
+  cache?: string | false;
+  /**
+   * After how many milliseconds to try no further form for a class of problems: compiling takes most of that time.
+   * Default 2000.
+   */
+  budget?: number;
+}
+
+/** Default of {@linkcode TuningOptions.budget}. */
+const TUNING_BUDGET = 2000;
 
 /** Asked for where the adapter lists them; `subgroups` also where it does not, see below. */
 const OPTIONAL_FEATURES = ["shader-f16", "timestamp-query"] as const;
 
 /** Requests a device and tests it; throws {@linkcode GpuUnavailableError} with a remedy. */
 export async function requestRuntime(options: DeviceOptions): Promise<Runtime> {
+  assertTune(options.tune);
   const gpuApi = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
   if (!gpuApi) {
     throw new GpuUnavailableError(
@@ -48,7 +74,8 @@ export async function requestRuntime(options: DeviceOptions): Promise<Runtime> {
     subgroupDirective: await subgroupDirective(gpu),
     poolBytes: options.poolBytes ?? 512 * 2 ** 20,
   });
-  await runtime.readback.warmUp();
+  const isTuned = options.tune ?? true;
+  await Promise.all([runtime.readback.warmUp(), isTuned && runtime.readback.prepareSync()]);
   if (!await runsLongLoops(runtime)) {
     runtime.dispose();
     throw new GpuUnavailableError(
@@ -61,7 +88,43 @@ export async function requestRuntime(options: DeviceOptions): Promise<Runtime> {
     const smallest = adapter.info.subgroupMinSize || Infinity;
     info.subgroupSize = Math.min(await probedSubgroupSize(runtime), smallest);
   }
+  if (isTuned) startTuning(runtime, options.tune, adapter.info);
   return runtime;
+}
+
+function assertTune(tune: unknown): void {
+  const isOptions = typeof tune === "object" && tune !== null;
+  const { cache, budget } = (isOptions ? tune : {}) as Record<keyof TuningOptions, unknown>;
+  const isCache = cache === undefined || cache === false || typeof cache === "string";
+  if (!isCache || !(tune === undefined || typeof tune === "boolean" || isOptions)) {
+    throw new TypeError(
+      `Cannot request a device: tune${isCache ? "" : ".cache"} is ${
+        isCache ? tune : cache
+      }, expected ` +
+        (isCache ? "true, false or options" : "a path, or false for no file"),
+    );
+  }
+  if (budget !== undefined && !(typeof budget === "number" && budget >= 0)) {
+    throw new RangeError(
+      `Cannot request a device: tune.budget is ${budget}, expected milliseconds, 0 or more`,
+    );
+  }
+}
+
+function startTuning(
+  runtime: Runtime,
+  tune: DeviceOptions["tune"],
+  adapter: GPUAdapterInfo,
+): void {
+  const { cache, budget = TUNING_BUDGET } = typeof tune === "object" ? tune : {};
+  const host = cache === false ? undefined : denoHost();
+  const path = host && tuningPath(host, cache || undefined);
+  // Not in the specification; some runtimes tell.
+  const { driver = "" } = adapter as { driver?: string };
+  const file = path === undefined
+    ? undefined
+    : new TuningFile(host!.files, path, tuningKey(runtime.info, `${driver}`));
+  runtime.tuner.start({ file, budget });
 }
 
 async function requestGpu(

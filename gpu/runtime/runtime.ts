@@ -1,8 +1,10 @@
 /**
- * What one GPU device offers to the layers above: memory, kernels, faults, read-back, profiles. The
+ * What one GPU device offers to the layers above: memory, kernels, faults, read-back, profiles, choices. The
  * parts know each other only through their constructors; this is the place that joins them.
  */
+import { Tuner } from "../tuning/tuner.ts";
 import type { DeviceInfo } from "./info.ts";
+import { CommandQueue } from "./commands.ts";
 import { FaultLog } from "./faults.ts";
 import { BUFFER_USAGE } from "./flags.ts";
 import { KernelCache } from "./kernels.ts";
@@ -30,10 +32,14 @@ export class Runtime {
   readonly faults: FaultLog;
   /** Timestamps. */
   readonly profiler: Profiler;
+  /** What is enqueued. */
+  readonly commands: CommandQueue;
   /** Compiled kernels. */
   readonly kernels: KernelCache;
   /** The way back to the host. */
   readonly readback: Readback;
+  /** Which of several kernels to use. */
+  readonly tuner: Tuner;
   #fence: GPUBuffer | undefined;
 
   /** Joins the parts. */
@@ -47,21 +53,23 @@ export class Runtime {
       () => this.#distrustBuffers(),
     );
     this.profiler = new Profiler(gpu, this.memory);
+    this.commands = new CommandQueue(gpu, this.memory, this.profiler);
+    this.faults.onScopes = () => this.commands.flush();
     this.kernels = new KernelCache(
       gpu,
-      this.memory,
       this.faults,
-      this.profiler,
+      this.commands,
       info.limits,
       options.subgroupDirective,
     );
-    this.readback = new Readback(gpu, this.memory, this.faults);
+    this.readback = new Readback(gpu, this.memory, this.faults, this.commands);
+    this.tuner = new Tuner(this);
   }
 
   /** Enqueues a copy of host bytes, a multiple of 4 of them, to the start of a storage. */
   upload(storage: Storage, bytes: Uint8Array<ArrayBuffer>): void {
     this.faults.assertAlive();
-    this.gpu.queue.writeBuffer(storage.buffer, 0, bytes);
+    this.commands.write(storage.buffer, bytes);
     this.faults.noteWrite(storage);
   }
 
@@ -78,12 +86,26 @@ export class Runtime {
   async sync(): Promise<void> {
     this.faults.assertAlive();
     // Reading any buffer waits for all work, and is faster in Deno than onSubmittedWorkDone().
-    this.#fence ??= this.memory.createBuffer(4, BUFFER_USAGE.COPY_SRC);
-    await this.readback.read(this.#fence, 4);
+    await this.readback.read(this.#fenceBuffer(), 4);
+  }
+
+  /**
+   * Waits within this call, telling of no errors.
+   *
+   * @param limitMs For how long to wait at most, in milliseconds.
+   * @returns Whether all work has ended; `false` also where such waits are not possible.
+   */
+  waitSync(limitMs: number): boolean {
+    return this.readback.readSync(this.#fenceBuffer(), 4, limitMs) !== undefined;
+  }
+
+  #fenceBuffer(): GPUBuffer {
+    return this.#fence ??= this.memory.createBuffer(4, BUFFER_USAGE.COPY_SRC);
   }
 
   /** Destroys idle buffers. */
   emptyCache(): void {
+    this.kernels.emptyCache();
     this.memory.emptyCache();
     this.readback.emptyCache();
   }
@@ -91,8 +113,9 @@ export class Runtime {
   /** After a failed allocation: whichever buffer it was, none is used again. */
   #distrustBuffers(): void {
     this.memory.distrust();
-    this.readback.emptyCache();
+    this.readback.distrust();
     this.kernels.emptyCache();
+    this.commands.emptyCache();
     if (this.#fence) this.memory.destroyBuffer(this.#fence);
     this.#fence = undefined;
   }
@@ -100,6 +123,7 @@ export class Runtime {
   /** Destroys the device and all its buffers. */
   dispose(): void {
     this.faults.close("GPU device was disposed: create a new one with requestDevice()");
+    this.commands.discard();
     this.gpu.destroy();
   }
 }

@@ -1,0 +1,171 @@
+/** Which form of the kernel, and which tile, for a product. Pure. */
+import type { DeviceInfo } from "../../runtime/info.ts";
+import { ceilDiv } from "../../shape.ts";
+import { type LanesShape, lanesTile } from "./lanes.ts";
+import type { MatmulSizes } from "./problem.ts";
+import { tileBytes, type TileShape, tileSize } from "./tiles.ts";
+
+/** A form of the kernel with all that is to be chosen about it. */
+export type MatmulPlan =
+  | { readonly form: "tiles"; readonly shape: TileShape; readonly slices: number }
+  | { readonly form: "lanes"; readonly shape: LanesShape };
+
+/** A plan by name, as tuners want it. */
+export interface MatmulCandidate {
+  /** As in `tiles 64 x 64, 8 x 8 a thread, depth 16, 1 stage, 4 slices`. Differs from all others'. */
+  readonly name: string;
+  /** The plan. */
+  readonly value: MatmulPlan;
+}
+
+/** What the choice looks at of a device. */
+export type MatmulDevice = Pick<DeviceInfo, "isFallback" | "subgroupSize" | "limits">;
+
+/** Tiles from large to small: rows x columns, and a thread's part of them. */
+export const TILES = {
+  /** 128 x 128, 8 x 8. */
+  large: tile([16, 16], [2, 2], 16, 1),
+  /** 128 x 64, 8 x 8. */
+  tall: tile([16, 8], [2, 2], 16, 1),
+  /** 64 x 64, 8 x 8. */
+  medium: tile([8, 8], [2, 2], 16, 1),
+  /** 64 x 64, 8 x 4: twice as many threads. */
+  busy: tile([8, 16], [2, 1], 16, 1),
+  /** 64 x 64, 4 x 4. */
+  busier: tile([16, 16], [1, 1], 32, 1),
+  /** 32 x 32, 4 x 4. */
+  small: tile([8, 8], [1, 1], 32, 1),
+} as const;
+
+/** The same with two stages; these need more workgroup memory than every device has, or are less deep. */
+const TWO_STAGES: readonly TileShape[] = [
+  tile([16, 16], [2, 2], 16, 2),
+  tile([16, 16], [2, 2], 8, 2),
+  tile([16, 8], [2, 2], 16, 2),
+  tile([8, 16], [2, 1], 16, 2),
+];
+
+/** For CPU drivers that offer no subgroups: their compilers take 10 s and more for the unrolled loops of the others. */
+export const SHALLOW_TILE: TileShape = tile([8, 8], [1, 1], 8, 1);
+
+function tile(
+  [threadRows, threadColumns]: readonly [number, number],
+  [rowVecs, columnVecs]: readonly [number, number],
+  depth: number,
+  stages: number,
+): TileShape {
+  return { threadRows, threadColumns, rowVecs, columnVecs, depth, stages };
+}
+
+/**
+ * Threads that a GPU should be given. The larger a tile, the less is read for each multiply-add, as long as
+ * there are threads enough for all of the device; how many that are, WebGPU does not tell. These are two for
+ * each multiplier of a large GPU.
+ */
+const WANTED_THREADS = 32_768;
+
+/** No slice of k is to be shorter: its sums have to be written and read again. */
+const LEAST_SLICE = 128;
+
+/** Below this k, small tiles are as good as slices. */
+const LEAST_SLICED = 1024;
+
+/** More slices take longer to add up than they win. */
+const MOST_SLICES = 128;
+
+/** Partial sums may take so many bytes, if the device can show as many to a kernel. */
+const MOST_PARTIAL_BYTES = 2 ** 26;
+
+/**
+ * The plan for where nothing was measured: on drivers that compute on the CPU the lanes, else the largest tiles
+ * of which there are enough, or slices where there never are.
+ */
+export function defaultMatmulPlan(sizes: MatmulSizes, device: MatmulDevice): MatmulPlan {
+  if (device.isFallback) return fallbackPlan(sizes, device);
+  const shape = Object.values(TILES).find((shape) =>
+    fits(shape, device) && tilesOf(sizes, shape) * threadsOf(shape) >= WANTED_THREADS
+  );
+  if (shape) return { form: "tiles", shape, slices: 1 };
+  if (sizes.k < LEAST_SLICED) return { form: "tiles", shape: TILES.small, slices: 1 };
+  const { medium } = TILES;
+  return { form: "tiles", shape: medium, slices: slicesFor(sizes, medium, device) };
+}
+
+function fallbackPlan({ m }: MatmulSizes, { subgroupSize }: MatmulDevice): MatmulPlan {
+  if (subgroupSize < 4) return { form: "tiles", shape: SHALLOW_TILE, slices: 1 };
+  const [large, narrow] = lanesShapes(subgroupSize);
+  return { form: "lanes", shape: m <= lanesTile(narrow)[0] ? narrow : large };
+}
+
+/** Tiles whose sums still fit the registers, and those of as few rows as there can be. */
+function lanesShapes(subgroupSize: number): [large: LanesShape, narrow: LanesShape] {
+  const large = subgroupSize >= 8
+    ? { lanes: 8, rowGroups: 3, columnVecs: 1 }
+    : { lanes: 4, rowGroups: 4, columnVecs: 2 };
+  return [large, { ...large, rowGroups: 1 }];
+}
+
+/** Ways to compute a product on a device, all of them right; the first is {@linkcode defaultMatmulPlan}. */
+export function matmulCandidates(
+  sizes: MatmulSizes,
+  device: MatmulDevice,
+): readonly MatmulCandidate[] {
+  const others = device.isFallback ? fallbackPlans(device) : tilePlans(sizes, device);
+  const plans = [defaultMatmulPlan(sizes, device), ...others];
+  const named = plans.map((value) => [nameOf(value), value] as const);
+  return [...new Map(named)].map(([name, value]) => ({ name, value }));
+}
+
+function fallbackPlans({ subgroupSize }: MatmulDevice): MatmulPlan[] {
+  if (subgroupSize < 4) return [];
+  return lanesShapes(subgroupSize).map((shape) => ({ form: "lanes", shape }));
+}
+
+/** All tiles that fit, whole and, where there are too few, with k in slices. */
+function tilePlans(sizes: MatmulSizes, device: MatmulDevice): MatmulPlan[] {
+  const fitting = [...Object.values(TILES), ...TWO_STAGES].filter((shape) => fits(shape, device));
+  return fitting.flatMap((shape) => {
+    const slices = slicesFor(sizes, shape, device);
+    const counts = slices > 1 ? [slices, 1] : [1];
+    return counts.map((slices): MatmulPlan => ({ form: "tiles", shape, slices }));
+  });
+}
+
+function fits(shape: TileShape, { limits }: MatmulDevice): boolean {
+  return tileBytes(shape) <= limits.maxComputeWorkgroupStorageSize &&
+    threadsOf(shape) <= limits.maxComputeInvocationsPerWorkgroup;
+}
+
+function threadsOf({ threadRows, threadColumns }: TileShape): number {
+  return threadRows * threadColumns;
+}
+
+function tilesOf({ m, n, batches }: MatmulSizes, shape: TileShape): number {
+  const [rows, columns] = tileSize(shape);
+  return batches * ceilDiv(m, rows) * ceilDiv(n, columns);
+}
+
+/** Into how many slices to cut k, so that there is work for all of the device. */
+function slicesFor(sizes: MatmulSizes, shape: TileShape, { limits }: MatmulDevice): number {
+  const { m, n, k, batches } = sizes;
+  const threads = tilesOf(sizes, shape) * threadsOf(shape);
+  if (2 * threads > WANTED_THREADS) return 1;
+  const bytes = Math.min(MOST_PARTIAL_BYTES, limits.maxStorageBufferBindingSize);
+  const slices = Math.min(
+    Math.ceil(WANTED_THREADS / threads),
+    Math.floor(k / LEAST_SLICE),
+    Math.floor(bytes / (4 * batches * m * n)),
+    MOST_SLICES,
+  );
+  return Math.max(1, slices);
+}
+
+function nameOf(plan: MatmulPlan): string {
+  if (plan.form === "lanes") return `lanes ${lanesTile(plan.shape).join(" x ")}`;
+  const { shape, slices } = plan;
+  const { rowVecs, columnVecs, depth, stages } = shape;
+  return `tiles ${tileSize(shape).join(" x ")}, ${4 * rowVecs} x ${4 * columnVecs} a thread, ` +
+    `depth ${depth}, ${stages} stage${stages > 1 ? "s" : ""}, ${slices} slice${
+      slices > 1 ? "s" : ""
+    }`;
+}
