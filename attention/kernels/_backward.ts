@@ -19,6 +19,7 @@ import {
   declareInputs,
   declareTable,
   declareTerms,
+  enableHalves,
   partsPerLane,
   sharingOf,
   tileConstants,
@@ -55,6 +56,7 @@ export interface BackwardKernelConfig extends
     | "staged"
     | "laneStride"
     | "storage"
+    | "nativeHalves"
     | "output"
     | "bias"
     | "alibi"
@@ -125,17 +127,21 @@ function buildKernel(
   config: BackwardKernelConfig,
   { constants, major, outputs, body }: Parameters<typeof backwardKernel>[2],
 ): Kernel {
-  const { valueDim, lanes, storage, gradStorage, output, aligned } = config;
+  const { valueDim, lanes, storage, gradStorage, output, aligned, nativeHalves = false } = config;
   const all = { ...tileConstants(config), STATS_WORDS: statsWords(config), ...constants };
   const bias = declareBias(config.bias);
   const gradVecs = partsPerLane(config).vParts * lanes;
   const inputs = [
     ...declareInputs(config),
-    declareRows("grad", gradStorage, valueDim, gradVecs, aligned.grad, "_grad"),
+    declareRows("grad", gradStorage, valueDim, gradVecs, aligned.grad, {
+      suffix: "_grad",
+      nativeHalves,
+    }),
     declareTable,
     ...(bias ? [bias] : []),
   ];
   const source = [
+    enableHalves(config),
     BACKWARD_PARAMS.wgsl,
     declareConstants(all),
     declareTerms(config),

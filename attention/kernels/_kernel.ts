@@ -49,6 +49,8 @@ export interface TiledDims extends Tiles {
 export interface AttentionKernelConfig extends TiledDims {
   /** Element type of query, key and value. */
   readonly storage: FloatDType;
+  /** Whether shaders on the device have the type f16. */
+  readonly nativeHalves?: boolean;
   /** Element type of the output. */
   readonly output: FloatDType;
   /** Which inputs can be read as vec4: dense in their last axis, all else a multiple of 4. */
@@ -170,6 +172,7 @@ function buildKernel(
     ...(config.lse ? [write(LSE.declare)] : []),
   ];
   const source = [
+    enableHalves(config),
     ATTENTION_PARAMS.wgsl,
     declareConstants(all),
     declareTerms(config),
@@ -200,6 +203,13 @@ function buildKernel(
   };
 }
 
+/** The line before everything else that shaders with the type f16 need. */
+export function enableHalves(
+  { nativeHalves = false }: { readonly nativeHalves?: boolean },
+): string {
+  return nativeHalves ? "enable f16;\n" : "";
+}
+
 /** What kernels look up: tiles, and what belongs to them. */
 export function declareTable(binding: number): string {
   return `@group(0) @binding(${binding}) var<storage, read> table: array<u32>;\n`;
@@ -209,6 +219,15 @@ export function declareTable(binding: number): string {
 export function stagedKeys({ tile, staged = tile }: Tiles): number {
   return staged;
 }
+
+/** Bytes of workgroup memory that staged rows of both kinds take. */
+export function stagedBytes(config: TiledDims): number {
+  const { kParts, vParts } = partsPerLane(config);
+  return stagedKeys(config) * (kParts + vParts) * config.lanes * 16;
+}
+
+/** Subgroups of so many threads or more are those of GPUs; CPU drivers have 4 or 8. */
+export const WIDE_SUBGROUP = 16;
 
 /** How threads share rows. */
 export function sharingOf({ lanes, rows, laneStride = 1 }: Tiles): Sharing {
@@ -260,13 +279,13 @@ export function declareTerms(
 
 /** Query, key and value, in the order of their bindings. */
 export function declareInputs(
-  config: TiledDims & Pick<AttentionKernelConfig, "storage" | "aligned">,
+  config: TiledDims & Pick<AttentionKernelConfig, "storage" | "aligned" | "nativeHalves">,
 ): ((binding: number) => string)[] {
-  const { headDim, valueDim, lanes, storage, aligned } = config;
+  const { headDim, valueDim, lanes, storage, aligned, nativeHalves = false } = config;
   const { kParts, vParts } = partsPerLane(config);
   return [
-    declareRows("query", storage, headDim, kParts * lanes, aligned.query),
-    declareRows("key", storage, headDim, kParts * lanes, aligned.key),
-    declareRows("value", storage, valueDim, vParts * lanes, aligned.value),
+    declareRows("query", storage, headDim, kParts * lanes, aligned.query, { nativeHalves }),
+    declareRows("key", storage, headDim, kParts * lanes, aligned.key, { nativeHalves }),
+    declareRows("value", storage, valueDim, vParts * lanes, aligned.value, { nativeHalves }),
   ];
 }

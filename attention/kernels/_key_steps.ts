@@ -2,6 +2,7 @@
  * Steps that the key-major kernels share: those whose workgroups own a block of rows of key and value and walk
  * over the queries that see them, in tiles. They are parts of a kernel's body and use its variables.
  */
+import { stagedBytes, stagedKeys, type TiledDims } from "./_kernel.ts";
 
 /** Which rows of `key_tile` this thread shares. Rows past the end repeat the last and are not stored. */
 export const KEY_ROWS = /* wgsl */ `
@@ -24,7 +25,7 @@ export const QUERY_ORIGINS = /* wgsl */ `
 
 /**
  * For an entry `tile`: the run of queries that each of the own rows is seen by, `range`, that any of the
- * workgroup's rows is seen by, `begin_query` to `end_query`, and that all are, `whole_queries`. Rows outside the
+ * workgroup's rows is seen by, `begin_query` to `end_query`, and that all are, `whole_range`. Rows outside the
  * block are seen by none.
  */
 export const QUERIES_OF_ROWS = /* wgsl */ `
@@ -46,7 +47,7 @@ export const QUERIES_OF_ROWS = /* wgsl */ `
     let begin_query = select(0u, low_range.x / TILE * TILE, has_keys);
     let end_query = select(0u, high_range.y, has_keys);
     let all_are_keys = (low_key == low_row) & (high_key == high_row);
-    let whole_queries = select(vec2u(), vec2u(high_range.x, low_range.y), all_are_keys);
+    let whole_range = select(vec2u(), vec2u(high_range.x, low_range.y), all_are_keys);
 `;
 
 /**
@@ -80,17 +81,42 @@ export const STAGE_QUERIES = /* wgsl */ `
         }
         for (var i = thread; i < STAGED; i += THREADS) {
           let query = min(staged_query + i, tile.queries - 1u);
-          stats_tile[i] = row_stats(stats_start + query * STATS_WORDS);
+          stage_stats(i, stats_start + query * STATS_WORDS);
         }
         workgroupBarrier();
 `;
 
-/** What {@linkcode STAGE_QUERIES} fills, as [query][part][lane]. */
-export const STAGED_QUERIES = /* wgsl */ `
+/**
+ * What {@linkcode STAGE_QUERIES} fills, as [query][part][lane], and `stats_of(i, query)`, statistics of the i-th
+ * staged query. Where rows alone fill the workgroup memory that every device has, they are looked up.
+ */
+export function stagedQueries(config: TiledDims): string {
+  const room = hasRoomForStats(config);
+  return /* wgsl */ `
 var<workgroup> query_tile: array<array<array<vec4f, LANES>, K_PARTS>, STAGED>;
 var<workgroup> grad_tile: array<array<array<vec4f, LANES>, V_PARTS>, STAGED>;
-var<workgroup> stats_tile: array<vec2f, STAGED>;
+${room ? "var<workgroup> stats_tile: array<vec2f, STAGED>;" : ""}
+fn stage_stats(i: u32, position: u32) {
+  ${room ? "stats_tile[i] = row_stats(position);" : ""}
+}
+fn stats_of(i: u32, position: u32) -> vec2f {
+  return ${room ? "stats_tile[i]" : "row_stats(position)"};
+}
 `;
+}
+
+/** Bytes of workgroup memory that a key-major kernel takes. */
+export function keyMajorWorkgroupBytes(config: TiledDims): number {
+  return stagedBytes(config) + (hasRoomForStats(config) ? statsBytes(config) : 0);
+}
+
+function hasRoomForStats(config: TiledDims): boolean {
+  return stagedBytes(config) + statsBytes(config) <= 16_384 || stagedBytes(config) > 16_384;
+}
+
+function statsBytes(config: TiledDims): number {
+  return 8 * stagedKeys(config);
+}
 
 /**
  * From products to weights and gradients of scores, of the own rows with four queries each: `s` and `dp`; the
@@ -98,13 +124,13 @@ var<workgroup> stats_tile: array<vec2f, STAGED>;
  * products are.
  */
 export const WEIGHTS_AND_GRADIENTS = /* wgsl */ `
-          let is_whole = (whole_queries.x <= tile_query) & (tile_query + TILE <= whole_queries.y);
           /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
             let first_query = tile_query + 4u * v;
             var lse = vec4f();
             var delta = vec4f();
             /* unroll */ for (var c = 0u; c < 4; c++) {
-              let stats = stats_tile[at + 4u * v + c];
+              let query = min(first_query + c, tile.queries - 1u);
+              let stats = stats_of(at + 4u * v + c, stats_start + query * STATS_WORDS);
               lse[c] = stats.x;
               delta[c] = stats.y;
             }

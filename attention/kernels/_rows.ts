@@ -9,7 +9,7 @@ export function declareDecoder(dtype: FloatDType, suffix: string): string {
 
 /**
  * `load_<name>(position, part)`: the part-th vec4 of the row that starts at a position. Halves need
- * `decode_half`, with a suffix if it is given.
+ * `decode_half`, with a suffix if it is given, unless they are read as the device's own type.
  */
 export function declareRows(
   name: string,
@@ -17,7 +17,7 @@ export function declareRows(
   dim: number,
   vecs: number,
   aligned: boolean,
-  suffix = "",
+  { suffix = "", nativeHalves = false }: { suffix?: string; nativeHalves?: boolean } = {},
 ): (binding: number) => string {
   const isHalf = dtype !== "f32";
   const declare = (element: string, load: string) => (binding: number) => /* wgsl */ `
@@ -26,8 +26,9 @@ fn load_${name}(position: u32, part: u32) -> vec4f {${load}}
 `;
   if (aligned) {
     const guard = vecs * 4 > dim ? `\n  if (part >= ${dim / 4}u) { return vec4f(); }` : "";
-    if (!isHalf) {
-      return declare("vec4f", `${guard}\n  return ${name}[position / 4u + part];\n`);
+    if (!isHalf || (nativeHalves && dtype === "f16")) {
+      const element = isHalf ? "vec4<f16>" : "vec4f";
+      return declare(element, `${guard}\n  return vec4f(${name}[position / 4u + part]);\n`);
     }
     return declare(
       "vec2u",

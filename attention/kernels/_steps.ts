@@ -2,7 +2,7 @@
  * Steps that the query-major kernels share: those whose workgroups own a block of query rows and walk over the
  * keys, which they stage in workgroup memory. They are parts of a kernel's body and use its variables.
  */
-import { stagedKeys, type Tiles } from "./_kernel.ts";
+import { sharingOf, stagedKeys, type Tiles, WIDE_SUBGROUP } from "./_kernel.ts";
 
 /** Where the operands of a head begin, for a tile's batch and its first query; needs `group` and `head`. */
 export const HEAD_ORIGINS = /* wgsl */ `
@@ -39,7 +39,7 @@ export const ROWS_AND_KEYS = /* wgsl */ `
   let last_range = keys_of_row(tile, min(tile.first_row + BLOCK_ROWS - 1u, last_row));
   let begin_key = first_range.x;
   let end_key = last_range.y;
-  let whole_keys = vec2u(last_range.x, first_range.y);
+  let whole_range = vec2u(last_range.x, first_range.y);
 `;
 
 /**
@@ -91,31 +91,49 @@ export function stagingConstants(
 
 /**
  * Does something for each tile of what is staged: `tile_<name>` is its first, and `at` how far that is into
- * the staged ones. With one tile, `at` is a constant, and so are all indices.
+ * the staged ones; `is_whole` says whether all rows of the workgroup see all of the tile. With one tile, `at` is
+ * a constant, and so are all indices.
  *
- * @param config Tiles.
+ * Wide subgroups are those of GPUs: there the work is compiled twice, for whole tiles without any masking, a
+ * straight run of instructions that their compilers can order freely. It takes those of CPU drivers too long.
+ *
+ * @param config Tiles, and whether anything else hides weights than the mask.
  * @param name What is staged, `key` or `query`.
  * @param end Where those that matter end.
  * @param body What to do.
  */
 export function eachTile(
-  config: Tiles,
+  config: Tiles & { readonly bias: string; readonly dropout: boolean },
   name: "key" | "query",
   end: string,
   body: string,
 ): string {
+  const wholeTest = `(whole_range.x <= tile_${name}) & (tile_${name} + TILE <= whole_range.y)`;
+  const isWide = sharingOf(config).lanes * sharingOf(config).laneStride >= WIDE_SUBGROUP;
+  const step = isWide && config.bias === "none" && !config.dropout
+    ? /* wgsl */ `
+      if (${wholeTest}) {
+        const is_whole = true;
+        ${body}
+      } else {
+        const is_whole = false;
+        ${body}
+      }`
+    : /* wgsl */ `
+      let is_whole = ${wholeTest};
+      ${body}`;
   if (stagedKeys(config) === config.tile) {
     return /* wgsl */ `
     {
       const at = 0u;
       let tile_${name} = staged_${name};
-      ${body}
+      ${step}
     }`;
   }
   return /* wgsl */ `
     for (var at = 0u; at < min(STAGED, ${end} - staged_${name}); at += TILE) {
       let tile_${name} = staged_${name} + at;
-      ${body}
+      ${step}
     }`;
 }
 
@@ -130,9 +148,8 @@ export function joinRows(own: string, parts: string): string {
 `;
 }
 
-/** From products to scores: ALiBi, bias, and the mask unless every row of the block sees the whole tile. */
+/** From products to scores: ALiBi, bias, and the mask unless the tile `is_whole`. */
 export const ADD_AND_MASK = /* wgsl */ `
-      let is_whole = (whole_keys.x <= tile_key) & (tile_key + TILE <= whole_keys.y);
       /* unroll */ for (var w = 0u; w < OWN; w++) {
         let own_row = min(first_row + row_of_lane(lane, w * SHARED), last_row);
         /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {

@@ -51,6 +51,7 @@ fn main(
   var row_sum = array<f32, OWN>();
   for (var staged_key = begin_key / TILE * TILE; staged_key < end_key; staged_key += TILE) {
     let tile_key = staged_key;
+    let is_whole = (whole_range.x <= tile_key) & (tile_key + TILE <= whole_range.y);
     var sum = array<array<vec4f, TILE_VECS>, OWN>();
     for (var term = 0u; term < terms; term++) {
       let head = out_head * params.sum_heads + term % params.sum_heads;

@@ -15,7 +15,7 @@ import {
   QUERIES_OF_ROWS,
   QUERY_ORIGINS,
   STAGE_QUERIES,
-  STAGED_QUERIES,
+  stagedQueries,
   WEIGHTS_AND_GRADIENTS,
   wordTurns,
 } from "./_key_steps.ts";
@@ -24,7 +24,7 @@ import { eachTile, joinRows, stagingConstants } from "./_steps.ts";
 import { backwardBlockRows } from "./flash_backward_query.ts";
 
 const body = (config: BackwardKernelConfig) => /* wgsl */ `
-${STAGED_QUERIES}
+${stagedQueries(config)}
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,

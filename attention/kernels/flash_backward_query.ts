@@ -9,7 +9,7 @@
  */
 import type { Kernel } from "../../gpu/runtime/kernels.ts";
 import { backwardKernel, type BackwardKernelConfig, gradientRows } from "./_backward.ts";
-import { partsPerLane, stagedKeys, type TiledDims, type Tiles } from "./_kernel.ts";
+import { partsPerLane, type Tiles } from "./_kernel.ts";
 import {
   ADD_AND_MASK,
   DRAW_DROPPED,
@@ -25,7 +25,7 @@ import {
   stagingConstants,
 } from "./_steps.ts";
 
-const body = (config: TiledDims) => /* wgsl */ `
+const body = (config: BackwardKernelConfig) => /* wgsl */ `
 // Staged as [key][part][lane]: no index but the lane and the tile is not a constant.
 var<workgroup> key_tile: array<array<array<vec4f, LANES>, K_PARTS>, STAGED>;
 var<workgroup> value_tile: array<array<array<vec4f, LANES>, V_PARTS>, STAGED>;
@@ -133,13 +133,6 @@ const TILE_STEP = /* wgsl */ `
         }
       }
 `;
-
-/** Bytes of workgroup memory that a backward kernel of any kind takes. */
-export function backwardWorkgroupBytes(config: TiledDims): number {
-  const { kParts, vParts } = partsPerLane(config);
-  const statistics = 8; // Of a query, in key-major kernels.
-  return stagedKeys(config) * ((kParts + vParts) * config.lanes * 16 + statistics);
-}
 
 /** Rows, of queries or of keys, that a workgroup of any backward kernel owns. */
 export function backwardBlockRows({ threads, lanes, rows }: Tiles): number {

@@ -14,7 +14,7 @@ import {
   QUERIES_OF_ROWS,
   QUERY_ORIGINS,
   STAGE_QUERIES,
-  STAGED_QUERIES,
+  stagedQueries,
   WEIGHTS_AND_GRADIENTS,
   wordTurns,
 } from "./_key_steps.ts";
@@ -23,8 +23,8 @@ import { joinRows, stagingConstants } from "./_steps.ts";
 import { declareBiasGradient } from "./flash_backward_bias.ts";
 import { backwardBlockRows } from "./flash_backward_query.ts";
 
-const BODY = /* wgsl */ `
-${STAGED_QUERIES}
+const body = (config: BackwardKernelConfig) => /* wgsl */ `
+${stagedQueries(config)}
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
@@ -60,6 +60,7 @@ fn main(
       for (var staged_query = begin_query; staged_query < end_query; staged_query += TILE) {
         const at = 0u;
         let tile_query = staged_query;
+    let is_whole = (whole_range.x <= tile_query) & (tile_query + TILE <= whole_range.y);
         ${STAGE_QUERIES}
 
         // Products of the own rows with queries, and of their values with gradients.
@@ -119,6 +120,6 @@ export function backwardRowBiasKernel(choice: BackwardKernelConfig): Kernel {
     },
     major: "key",
     outputs: [declareBiasGradient],
-    body: BODY,
+    body: body(config),
   });
 }

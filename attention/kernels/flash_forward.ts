@@ -22,8 +22,6 @@ import {
   attentionKernel,
   type AttentionKernelConfig,
   partsPerLane,
-  stagedKeys,
-  type TiledDims,
   type Tiles,
 } from "./_kernel.ts";
 import {
@@ -38,7 +36,7 @@ import {
   stagingConstants,
 } from "./_steps.ts";
 
-const body = (config: TiledDims) => /* wgsl */ `
+const body = (config: AttentionKernelConfig) => /* wgsl */ `
 // Staged as [key][part][lane]: no index but the lane and the tile is not a constant.
 var<workgroup> key_tile: array<array<array<vec4f, LANES>, K_PARTS>, STAGED>;
 var<workgroup> value_tile: array<array<array<vec4f, LANES>, V_PARTS>, STAGED>;
@@ -185,12 +183,6 @@ const TILE_STEP = /* wgsl */ `
         }
       }
 `;
-
-/** Bytes of workgroup memory that a configuration takes. */
-export function flashForwardWorkgroupBytes(config: TiledDims): number {
-  const { kParts, vParts } = partsPerLane(config);
-  return stagedKeys(config) * (kParts + vParts) * config.lanes * 16;
-}
 
 /** Query rows of one workgroup. */
 export function flashForwardBlockRows({ threads, lanes, rows }: Tiles): number {

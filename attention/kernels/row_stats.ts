@@ -117,7 +117,7 @@ function buildKernel(config: RowStatsConfig): Kernel {
   const { valueDim, gradStorage, outputStorage, aligned, bias, alibi, lseGradient } = config;
   const vecs = Math.ceil(valueDim / 4);
   const declarations: ((binding: number) => string)[] = [
-    declareRows("grad", gradStorage, valueDim, vecs, aligned.grad, "_grad"),
+    declareRows("grad", gradStorage, valueDim, vecs, aligned.grad, { suffix: "_grad" }),
     declareRows("output", outputStorage, valueDim, vecs, aligned.output),
     (binding) => `@group(0) @binding(${binding}) var<storage, read> lse: array<u32>;\n`,
     ...(lseGradient ? [LSE_GRADIENT] : []),

@@ -1,5 +1,5 @@
-/** How the kernels split their work, by head dims and subgroup size. Pure. */
-import type { Tiles } from "./_kernel.ts";
+/** How the kernels may split their work, by head dims and subgroup size. Pure. */
+import { type Tiles, WIDE_SUBGROUP } from "./_kernel.ts";
 import { splitForwardWorkgroupBytes } from "./split_forward.ts";
 
 /** Largest K and Kv of the kernels: beyond, a row no longer fits the registers of the threads that share it. */
@@ -7,66 +7,157 @@ export function largestHeadDim(subgroupSize: number): number {
   return subgroupSize < 4 ? 256 : 512;
 }
 
-/**
- * The choice for {@linkcode flashForwardKernel} where nothing was measured on the adapter itself. GPUs with
- * wide subgroups do best with few rows a thread, in registers; CPU drivers, whose subgroups are 4 or 8 wide
- * and whose workgroup memory is slow, with many. More rows than that make their compilers take seconds
- * longer. A thread's rows times tiles of four keys are at most 8: dropout wants their 4-bit masks in a word.
- */
-export function chooseTiles(headDim: number, valueDim: number, subgroupSize: number): Tiles {
-  const dim = Math.max(headDim, valueDim);
-  if (subgroupSize < 4) return { lanes: 1, rows: 1, threads: 128, tile: dim <= 128 ? 8 : 4 };
-  if (subgroupSize < 16) {
-    const lanes = Math.min(8, subgroupSize);
-    const vecs = Math.max(1, dim / 4 / lanes);
-    const rows = vecs <= 2 ? 8 : vecs <= 4 ? 4 : dim <= 256 ? 2 : 1;
-    return { lanes, rows, threads: 64, tile: 4 };
-  }
-  if (dim <= 128) return { lanes: 2, rows: 2, threads: 128, tile: 8 };
-  return { lanes: dim <= 256 ? 8 : 16, rows: 4, threads: 128, tile: 4 };
+/** Tiles by name, as in `4 lanes x 4 rows, 128 threads, 8 of 16 staged`. */
+export function describeTiles({ lanes, rows, threads, tile, staged = tile }: Tiles): string {
+  return `${lanes} lane${lanes > 1 ? "s" : ""} x ${rows} row${rows > 1 ? "s" : ""}, ` +
+    `${threads} threads, ${tile} of ${staged} staged`;
 }
 
 /**
- * The choice for the backward kernels, query-major and key-major, whose threads hold three and four times as
- * much of a row as it has elements a lane: more lanes, fewer rows than forward. Key-major kernels with dropout
- * take at most four rows, whose random bits fit a word.
+ * Candidates for {@linkcode flashForwardKernel}, the first for where nothing is measured. What is good:
+ *
+ * - q and o of a thread, twice rows times head dim by lanes, take at most 128 registers, better 64;
+ * - the more rows, the more multiply-adds for each read of workgroup memory; the more lanes, the more shuffles;
+ * - loops short enough for the cache of instructions, yet barriers far apart: hence tiles of 8 out of 16 staged.
+ *
+ * CPU drivers do best with many rows, as reads of workgroup memory are slow there; more than this takes their
+ * compilers seconds longer. The rows that a lane owns, times vec4s of a tile, are at most 8: dropout wants their
+ * 4-bit masks in a word.
  */
-export function chooseBackwardTiles(
+export function forwardTiles(
+  headDim: number,
+  valueDim: number,
+  subgroupSize: number,
+): readonly Tiles[] {
+  const dim = Math.max(headDim, valueDim);
+  if (subgroupSize < 4) return [{ lanes: 1, rows: 1, threads: 128, tile: dim <= 128 ? 8 : 4 }];
+  if (subgroupSize < WIDE_SUBGROUP) {
+    const lanes = Math.min(8, subgroupSize);
+    const vecs = Math.max(1, dim / 4 / lanes);
+    const rows = vecs <= 2 ? 8 : vecs <= 4 ? 4 : dim <= 256 ? 2 : 1;
+    const usual = { lanes, rows, threads: 64, tile: 4 };
+    return vecs <= 2 ? [usual, { ...usual, tile: 8 }] : [usual];
+  }
+  return apart(
+    subgroupSize,
+    dim <= 64
+      ? [
+        { lanes: 4, rows: 4, threads: 128, tile: 8, staged: 32 },
+        { lanes: 4, rows: 4, threads: 128, tile: 8, staged: 16 },
+        { lanes: 4, rows: 4, threads: 256, tile: 8, staged: 32 },
+        { lanes: 8, rows: 4, threads: 128, tile: 16 },
+        { lanes: 2, rows: 2, threads: 128, tile: 8 },
+        { lanes: 1, rows: 1, threads: 128, tile: 8 },
+      ]
+      : dim <= 128
+      ? [
+        { lanes: 8, rows: 4, threads: 128, tile: 8, staged: 16 },
+        { lanes: 8, rows: 4, threads: 128, tile: 8, staged: 32 },
+        { lanes: 8, rows: 4, threads: 256, tile: 8, staged: 32 },
+        { lanes: 16, rows: 8, threads: 128, tile: 8 },
+        { lanes: 4, rows: 2, threads: 128, tile: 8 },
+      ]
+      : dim <= 256
+      ? [
+        { lanes: 16, rows: 4, threads: 128, tile: 8 },
+        { lanes: 16, rows: 8, threads: 128, tile: 4 },
+        { lanes: 8, rows: 4, threads: 128, tile: 4 },
+      ]
+      : [
+        { lanes: 16, rows: 4, threads: 128, tile: 4 },
+        { lanes: 16, rows: 2, threads: 128, tile: 4 },
+      ],
+  );
+}
+
+/**
+ * Candidates for the query-major backward kernels, whose threads hold three times as much of a row as it has
+ * elements a lane.
+ */
+export function backwardQueryTiles(
+  headDim: number,
+  valueDim: number,
+  subgroupSize: number,
+): readonly Tiles[] {
+  const dim = Math.max(headDim, valueDim);
+  if (subgroupSize < WIDE_SUBGROUP) return [narrowBackwardTiles(dim, subgroupSize)];
+  return apart(
+    subgroupSize,
+    dim <= 64
+      ? [
+        { lanes: 4, rows: 4, threads: 128, tile: 8, staged: 16 },
+        { lanes: 4, rows: 4, threads: 64, tile: 8 },
+        { lanes: 8, rows: 4, threads: 128, tile: 8, staged: 16 },
+        { lanes: 4, rows: 2, threads: 128, tile: 8 },
+      ]
+      : dim <= 128
+      ? [
+        { lanes: 8, rows: 4, threads: 128, tile: 8 },
+        { lanes: 16, rows: 4, threads: 128, tile: 8, staged: 16 },
+        { lanes: 4, rows: 2, threads: 128, tile: 8 },
+      ]
+      : dim <= 256
+      ? [
+        { lanes: 16, rows: 4, threads: 128, tile: 4 },
+        { lanes: 8, rows: 2, threads: 128, tile: 4 },
+      ]
+      : [{ lanes: 16, rows: 1, threads: 128, tile: 4 }],
+  );
+}
+
+/**
+ * Candidates for the key-major backward kernels, whose threads hold four times as much of a row as it has elements
+ * a lane. With dropout they take at most four rows, whose random bits fit a word.
+ */
+export function backwardKeyTiles(
   headDim: number,
   valueDim: number,
   subgroupSize: number,
   hasDropout: boolean,
-): Readonly<Record<"query" | "key", Tiles>> {
+): readonly Tiles[] {
   const dim = Math.max(headDim, valueDim);
-  if (subgroupSize < 4) {
-    const tiles = { lanes: 1, rows: 1, threads: 64, tile: 4 };
-    return { query: tiles, key: tiles };
+  if (subgroupSize < WIDE_SUBGROUP) {
+    const tiles = narrowBackwardTiles(dim, subgroupSize);
+    return [{ ...tiles, rows: hasDropout ? Math.min(4, tiles.rows) : tiles.rows }];
   }
-  if (subgroupSize < 16) {
-    const lanes = Math.min(8, subgroupSize);
-    const vecs = Math.ceil(Math.max(1, dim / 4 / lanes));
-    // Eight rows are half as fast again as four, but take their compilers nearly twice as long.
-    const rows = vecs === 1 ? 4 : vecs === 2 ? 8 : vecs <= 4 ? 4 : vecs <= 8 ? 2 : 1;
-    const tiles = { lanes, rows, threads: 64, tile: 4 };
-    return { query: tiles, key: { ...tiles, rows: hasDropout ? Math.min(4, rows) : rows } };
-  }
-  if (dim <= 64) {
-    return {
-      query: { lanes: 2, rows: 2, threads: 128, tile: 8 },
-      key: { lanes: 2, rows: 1, threads: 64, tile: 8 },
-    };
-  }
-  if (dim <= 128) {
-    return {
-      query: { lanes: 4, rows: 2, threads: 128, tile: 8 },
-      key: { lanes: 8, rows: 2, threads: 128, tile: 8 },
-    };
-  }
-  const rows = dim <= 256 ? 2 : 1;
-  return {
-    query: { lanes: dim <= 256 ? 8 : 16, rows, threads: 128, tile: 4 },
-    key: { lanes: 16, rows, threads: 128, tile: 4 },
-  };
+  return apart(
+    subgroupSize,
+    dim <= 64
+      ? [
+        { lanes: 8, rows: 4, threads: 128, tile: 8, staged: 16 },
+        { lanes: 4, rows: 2, threads: 128, tile: 8, staged: 32 },
+        { lanes: 8, rows: 4, threads: 128, tile: 8 },
+        { lanes: 2, rows: 1, threads: 64, tile: 8 },
+      ]
+      : dim <= 128
+      ? [
+        { lanes: 8, rows: 2, threads: 128, tile: 8 },
+        { lanes: 8, rows: 2, threads: 128, tile: 8, staged: 16 },
+        { lanes: 16, rows: 4, threads: 128, tile: 8 },
+      ]
+      : dim <= 256
+      ? [
+        { lanes: 16, rows: 2, threads: 128, tile: 4 },
+        { lanes: 16, rows: 2, threads: 128, tile: 4, staged: 8 },
+      ]
+      : [{ lanes: 16, rows: 1, threads: 128, tile: 4 }],
+  );
+}
+
+/** Backward tiles for narrow subgroups, or none: the same for both kinds of kernels. */
+function narrowBackwardTiles(dim: number, subgroupSize: number): Tiles {
+  if (subgroupSize < 4) return { lanes: 1, rows: 1, threads: 64, tile: 4 };
+  const lanes = Math.min(8, subgroupSize);
+  const vecs = Math.ceil(Math.max(1, dim / 4 / lanes));
+  // Eight rows are half as fast again as four, but take their compilers nearly twice as long.
+  const rows = vecs === 1 ? 4 : vecs === 2 ? 8 : vecs <= 4 ? 4 : vecs <= 8 ? 2 : 1;
+  return { lanes, rows, threads: 64, tile: 4 };
+}
+
+/** The same with the lanes of a group as far apart as they go, see `_lanes.ts`. */
+function apart(subgroupSize: number, all: readonly Tiles[]): readonly Tiles[] {
+  const width = Math.min(32, subgroupSize);
+  return all.map((tiles) => ({ ...tiles, laneStride: width / tiles.lanes }));
 }
 
 /**

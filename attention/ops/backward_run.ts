@@ -12,8 +12,8 @@ import { BACKWARD_PARAMS, type BackwardParams, STATS_PARAMS } from "../kernels/_
 import { packTiles, TILE_WORDS } from "../kernels/_tiles.ts";
 import { backwardBlockRows } from "../kernels/flash_backward_query.ts";
 import { rowStatsKernel, STATS_BLOCK_ROWS } from "../kernels/row_stats.ts";
-import { chooseBackwardTiles } from "../kernels/tile_config.ts";
-import { compiledIn } from "./flash.ts";
+import type { BackwardTiles } from "./backward_tiles.ts";
+import { compiledIn } from "./compiled.ts";
 import { keyTilesOf } from "./key_tiles.ts";
 import { scoreParams, sizeParams, stridesOf } from "./launch_params.ts";
 import { isAligned } from "./operands.ts";
@@ -35,29 +35,24 @@ interface LaunchOptions {
   readonly params?: Partial<BackwardParams>;
 }
 
-/** How the kernels for these inputs split their work. */
-export function backwardTiles({ sizes: { K, Kv }, runtime, dropout }: AttentionInputs) {
-  return chooseBackwardTiles(K, Kv, runtime.info.subgroupSize, dropout !== undefined);
-}
-
 /** Tables, and launches that use them. Call `release()` behind the last. */
 export class BackwardRun {
   readonly inputs: AttentionInputs;
   readonly #given: BackwardInputs;
-  readonly #tiles: ReturnType<typeof backwardTiles>;
+  readonly #tiles: BackwardTiles;
   /** Tiles of queries and of keys, where a mask has blocks; 0 where kernels compute them. */
   readonly #listed: { readonly query: number; readonly key: number };
   readonly #keyTilesOffset: number;
   readonly #statsOffset: number;
   readonly #table: Storage;
 
-  /** Enqueues what all launches need. */
-  constructor(inputs: AttentionInputs, given: BackwardInputs) {
+  /** Enqueues what all launches need, with kernels of these tiles. */
+  constructor(inputs: AttentionInputs, given: BackwardInputs, tiles: BackwardTiles) {
     this.inputs = inputs;
     this.#given = given;
     const { sizes: { B, Mq, G, H }, runtime } = inputs;
-    this.#tiles = backwardTiles(inputs);
-    const { words, queryTiles, keyTiles, keyTilesOffset } = tileTable(inputs, this.#tiles);
+    this.#tiles = tiles;
+    const { words, queryTiles, keyTiles, keyTilesOffset } = tileTable(inputs, tiles);
     this.#listed = { query: queryTiles, key: keyTiles };
     this.#keyTilesOffset = keyTilesOffset;
     this.#statsOffset = words.length;
@@ -221,7 +216,7 @@ function headRowStrides<N extends "lse" | "lse_grad">(name: N, array: DeviceArra
 }
 
 /** Tiles of queries with their page numbers, then tiles of keys; empty where kernels compute both. */
-function tileTable(inputs: AttentionInputs, choice: ReturnType<typeof backwardTiles>) {
+function tileTable(inputs: AttentionInputs, choice: BackwardTiles) {
   const { mask } = inputs;
   if (!mask.blocks) {
     return { words: new Uint32Array(0), queryTiles: 0, keyTiles: 0, keyTilesOffset: 0 };

@@ -9,13 +9,16 @@ import { tensorFrom } from "../../gpu/tensor/base.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import type { BackwardInputs, BackwardOp, BackwardResult, Differentiable } from "../dispatch.ts";
 import type { AttentionInputs } from "../inputs.ts";
-import { backwardKeyKernel } from "../kernels/flash_backward_key.ts";
 import { backwardBiasKernel } from "../kernels/flash_backward_bias.ts";
-import { backwardQueryKernel, backwardWorkgroupBytes } from "../kernels/flash_backward_query.ts";
 import { backwardRowBiasKernel } from "../kernels/flash_backward_row_bias.ts";
-import { canStore } from "../kernels/_rows.ts";
-import { BackwardRun, backwardTiles } from "./backward_run.ts";
+import { BackwardRun } from "./backward_run.ts";
+import {
+  backwardWorkgroupBytes,
+  chooseBackwardTiles,
+  usualBackwardTiles,
+} from "./backward_tiles.ts";
 import { biasAxes } from "./bias_axes.ts";
+import { fillKeyGradients, fillQueryGradient } from "./fill_gradients.ts";
 import { bindingReasons, headDimReasons, workgroupMemoryReasons } from "./reasons.ts";
 
 /**
@@ -28,13 +31,10 @@ export const flashBackward: BackwardOp = {
   name: "flashB",
 
   notSupportedReasons(inputs: AttentionInputs): string[] {
-    const { K, Kv } = inputs.sizes;
-    const dims = { headDim: K, valueDim: Kv };
-    const { query, key } = backwardTiles(inputs);
-    const bytes = [query, key].map((tiles) => backwardWorkgroupBytes({ ...dims, ...tiles }));
+    const bytes = backwardWorkgroupBytes(inputs, usualBackwardTiles(inputs));
     return [
       ...headDimReasons(inputs),
-      ...workgroupMemoryReasons(inputs, Math.max(...bytes)),
+      ...workgroupMemoryReasons(inputs, bytes),
       ...bindingReasons(inputs, { canCut: false }),
     ];
   },
@@ -46,7 +46,7 @@ export const flashBackward: BackwardOp = {
   ): BackwardResult {
     const { B, G, H, Mq, Mkv } = inputs.sizes;
     if (numel([B, G, H, Mq, Mkv]) === 0) return zeroGradients(inputs, needs);
-    const run = new BackwardRun(inputs, given);
+    const run = new BackwardRun(inputs, given, chooseBackwardTiles(inputs, needs));
     const made: Tensor[] = [];
     const own = (array: DeviceArray, shape: readonly number[], dtype: FloatDType): Tensor => {
       const narrowed = narrow(inputs.runtime, array, dtype);
@@ -90,13 +90,8 @@ function zeroGradients(
 type Own = (array: DeviceArray, shape: readonly number[], dtype: FloatDType) => Tensor;
 
 function queryGradient(run: BackwardRun, own: Own): Tensor {
-  const { inputs: { sizes, shapes, storage } } = run;
-  const { B, Mq, G, H, K } = sizes;
-  const output = canStore(storage, K) ? storage : "f32";
-  const [dq] = run.fill([{ shape: [B, Mq, G, H, K], dtype: output }], (outputs) => {
-    run.launch(backwardQueryKernel, "query", { output, outputs, jobs: G * H });
-  });
-  return own(dq!, shapes.query, storage as FloatDType);
+  const { shapes, storage } = run.inputs;
+  return own(fillQueryGradient(run), shapes.query, storage);
 }
 
 /** Both come from one kernel; the one that is not needed is given back. */
@@ -105,40 +100,19 @@ function keyGradients(
   needs: Readonly<Record<Differentiable, boolean>>,
   own: Own,
 ): Pick<BackwardResult, "key" | "value"> {
-  const { inputs: { runtime, sizes, shapes, storage } } = run;
-  const { B, Mkv, G, H, K, Kv } = sizes;
-  // Heads of a group share key or value if these have one; sharing both, they are summed in the kernel.
-  const ownHeads = { key: ownHeadsOf(run, "key"), value: ownHeadsOf(run, "value") };
-  const heads = Math.max(ownHeads.key, ownHeads.value);
-  // What is summed behind the kernel is not rounded before.
-  const isFinal = ownHeads.key === ownHeads.value && canStore(storage, K) && canStore(storage, Kv);
-  const output = isFinal ? storage : "f32";
-  const shape = (dim: number) => [B, Mkv, G, heads, dim];
-  const [dk, dv] = run.fill(
-    [{ shape: shape(K), dtype: output }, { shape: shape(Kv), dtype: output }],
-    (outputs) => {
-      const sums = { sum_heads: H / heads };
-      run.launch(backwardKeyKernel, "key", { output, outputs, jobs: G * heads, params: sums });
-    },
-  );
+  const { runtime, shapes, storage } = run.inputs;
+  const { arrays: [dk, dv], heads, ownHeads } = fillKeyGradients(run);
   const finish = (name: "key" | "value", array: DeviceArray) => {
     if (!needs[name]) {
       array.storage.release();
       return undefined;
     }
-    if (ownHeads[name] === heads) return own(array, shapes[name], storage as FloatDType);
+    if (ownHeads[name] === heads) return own(array, shapes[name], storage);
     const summed = reduce(runtime, "sum", array, [3]);
     array.storage.release();
-    return own(summed, shapes[name], storage as FloatDType);
+    return own(summed, shapes[name], storage);
   };
-  return { key: finish("key", dk!), value: finish("value", dv!) };
-}
-
-/** How many heads of a group key or value have: H, or 1 that all share. */
-function ownHeadsOf({ inputs: { sizes, shapes } }: BackwardRun, name: "key" | "value"): number {
-  const shape = shapes[name];
-  if (shape.length === 5) return shape[3]!;
-  return shape.length === 4 && shape[2] !== sizes.G * sizes.H ? 1 : sizes.H;
+  return { key: finish("key", dk), value: finish("value", dv) };
 }
 
 function biasGradient(run: BackwardRun, own: Own): Tensor {

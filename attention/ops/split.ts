@@ -2,10 +2,11 @@
 import { ceilDiv } from "../../gpu/shape.ts";
 import type { ForwardOp, ForwardResult } from "../dispatch.ts";
 import type { AttentionInputs } from "../inputs.ts";
-import { flashForwardWorkgroupBytes } from "../kernels/flash_forward.ts";
+import { stagedBytes } from "../kernels/_kernel.ts";
 import { splitForwardKernel, splitForwardWorkgroupBytes } from "../kernels/split_forward.ts";
 import { chooseSplits, chooseSplitTiles } from "../kernels/tile_config.ts";
-import { compiledIn, flashWork } from "./flash.ts";
+import { compiledIn } from "./compiled.ts";
+import { flashWork } from "./flash.ts";
 import { type AttentionWork, runAttention } from "./launch.ts";
 import { bindingReasons, headDimReasons, workgroupMemoryReasons } from "./reasons.ts";
 import { withResults } from "./results.ts";
@@ -34,9 +35,7 @@ export const splitForward: ForwardOp = {
 };
 
 function workgroupBytes({ kernel, config }: AttentionWork): number {
-  return kernel === splitForwardKernel
-    ? splitForwardWorkgroupBytes(config)
-    : flashForwardWorkgroupBytes(config);
+  return kernel === splitForwardKernel ? splitForwardWorkgroupBytes(config) : stagedBytes(config);
 }
 
 /** Rows up to which each workgroup reads keys straight into registers instead of staging them. */

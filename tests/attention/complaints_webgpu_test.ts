@@ -49,7 +49,10 @@ describe("complaints about limits and memory", () => {
 
   it("14. beyond the binding limit results are right, or an error names it (tfjs#6507)", async () => {
     const limit = 2 ** 16;
-    using small = await requestDevice({ limits: { maxStorageBufferBindingSize: limit } });
+    using small = await requestDevice({
+      tune: false,
+      limits: { maxStorageBufferBindingSize: limit },
+    });
     // 76,800 bytes each of query, key and value, and 1.4 MB of scores.
     const sizes = [1, 600, 600, 1, 32, 32] as const;
     await assertMatchesReference(small, bmhk(sizes, { padded: false }));
@@ -64,7 +67,7 @@ describe("complaints about limits and memory", () => {
   });
 
   it("14. 200 calls leave nothing behind (transformers.js#860, tfjs#8570)", async () => {
-    using own = await requestDevice();
+    using own = await requestDevice({ tune: false });
     using q = own.randn([1, 40, 2, 16], { seed: 1 });
     const attend = () => {
       const { out, lse } = memoryEfficientAttentionForwardRequiresGrad(q, q, q, { p: 0.1 });
@@ -102,7 +105,7 @@ describe("complaints about results that change", () => {
     };
     const first = await run(device);
     for (let again = 0; again < 5; again++) assertEquals(await run(device), first);
-    using other = await requestDevice();
+    using other = await requestDevice({ tune: false });
     assertEquals(await run(other), first);
   });
 
@@ -156,7 +159,7 @@ describe("complaints about adapters and Deno", () => {
     await assertMatchesReference(device, bmhk([1, 33, 40, 2, 16, 16]));
     let cpu: Device;
     try {
-      cpu = await requestDevice({ forceFallbackAdapter: true });
+      cpu = await requestDevice({ tune: false, forceFallbackAdapter: true });
     } catch (error) {
       // There is a GPU and nothing else: the error says what to install.
       if (!(error instanceof GpuUnavailableError)) throw error;
@@ -170,7 +173,7 @@ describe("complaints about adapters and Deno", () => {
   });
 
   it("16. what is too large throws at the call, with sizes, before any allocation (deno#35195)", async () => {
-    using small = await requestDevice({ limits: { maxBufferSize: 2 ** 16 } });
+    using small = await requestDevice({ tune: false, limits: { maxBufferSize: 2 ** 16 } });
     using q = small.zeros([1, 2048, 1, 4]);
     using k = small.zeros([1, 4, 1, 4]);
     using v = small.zeros([1, 4, 1, 16]);
@@ -183,7 +186,7 @@ describe("complaints about adapters and Deno", () => {
   });
 
   it("16. what the GPU refuses rejects at the await, with adapter and memory (deno#24806)", async () => {
-    using own = await requestDevice();
+    using own = await requestDevice({ tune: false });
     using q = own.randn([1, 8, 1, 16], { seed: 1 });
     await own.sync();
     arrayOf(q).storage.buffer.destroy(); // As a driver would that has lost it.
@@ -201,7 +204,7 @@ describe("complaints about adapters and Deno", () => {
       return createShaderModule.call(this, descriptor);
     };
     try {
-      using own = await requestDevice();
+      using own = await requestDevice({ tune: false });
       sources.length = 0; // Tests of the driver.
       await assertMatchesReference(own, bmhk([1, 33, 40, 2, 16, 16], { dtype: "f16" }));
     } finally {

@@ -18,7 +18,10 @@ import { assertMatchesReference, bmhk, type Case } from "./_compare.ts";
 
 /** A block of rows may take half of it. */
 const LIMIT = 64 * 1024;
-const small: Device = await requestDevice({ limits: { maxStorageBufferBindingSize: LIMIT } });
+const small: Device = await requestDevice({
+  tune: false,
+  limits: { maxStorageBufferBindingSize: LIMIT },
+});
 
 /** Number of launches that a call takes, and that of merges. */
 async function launchesOf(run: () => unknown): Promise<{ launches: number; merges: number }> {
@@ -153,7 +156,7 @@ describe("attention over other limits", () => {
   });
 
   it("throws before any work where the result is larger than a buffer can be", async () => {
-    using tiny = await requestDevice({ limits: { maxBufferSize: 64 * 1024 } });
+    using tiny = await requestDevice({ tune: false, limits: { maxBufferSize: 64 * 1024 } });
     using q = tiny.tensor(new Float32Array(2048 * 4), { shape: [1, 2048, 1, 4] });
     using v = tiny.tensor(new Float32Array(4 * 16), { shape: [1, 4, 1, 16] });
     using k = tiny.tensor(new Float32Array(4 * 4), { shape: [1, 4, 1, 4] });
@@ -163,7 +166,10 @@ describe("attention over other limits", () => {
   });
 
   it("spreads more workgroups than one dimension takes over several", async () => {
-    using narrow = await requestDevice({ limits: { maxComputeWorkgroupsPerDimension: 7 } });
+    using narrow = await requestDevice({
+      tune: false,
+      limits: { maxComputeWorkgroupsPerDimension: 7 },
+    });
     await assertMatchesReference(narrow, bmhk([5, 3, 9, 23, 8, 8]));
     await assertMatchesReference(narrow, bmhk([5, 1, 300, 23, 8, 8]));
   });

@@ -166,7 +166,7 @@ describe("memoryEfficientAttention() errors", () => {
       TypeError,
       "Cannot use a disposed tensor: shape [2, 5, 4, 8]",
     );
-    using other = await requestDevice();
+    using other = await requestDevice({ tune: false });
     const foreign = other.zeros([2, 5, 4, 8]);
     assertRefused(() => attend(foreign), TypeError, "tensors of two devices");
   });
@@ -199,7 +199,10 @@ describe("memoryEfficientAttention() errors", () => {
   });
 
   it("lists every op with every reason where none fits", async () => {
-    using small = await requestDevice({ limits: { maxStorageBufferBindingSize: 1.5 * MIB } });
+    using small = await requestDevice({
+      tune: false,
+      limits: { maxStorageBufferBindingSize: 1.5 * MIB },
+    });
     const wide = small.zeros([1, 700, 1, 520]);
     const error = assertThrows(
       () => memoryEfficientAttention(wide, wide, wide, { p: 0.1 }),
@@ -245,7 +248,10 @@ describe("memoryEfficientAttention() errors", () => {
   });
 
   it("refuses scores over the device's limit in the formula, before any work", async () => {
-    using small = await requestDevice({ limits: { maxStorageBufferBindingSize: MIB } });
+    using small = await requestDevice({
+      tune: false,
+      limits: { maxStorageBufferBindingSize: MIB },
+    });
     const x = small.zeros([1, 600, 1, 8]);
     assertThrows(
       () => memoryEfficientAttention(x, x, x, { op: MathForwardOp }),

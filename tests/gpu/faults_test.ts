@@ -35,7 +35,7 @@ function write(device: Device, kernel: Kernel, target: Tensor): void {
 
 describe("a kernel that does not compile", () => {
   it("throws ShaderCompileError at the next await, with label and source", async () => {
-    using device = await requestDevice();
+    using device = await requestDevice({ tune: false });
     using target = device.zeros([4]);
     write(device, BROKEN, target);
     const error = await assertRejects(
@@ -49,7 +49,7 @@ describe("a kernel that does not compile", () => {
   });
 
   it("spoils its batch for good, and nothing before or after it", async () => {
-    using device = await requestDevice();
+    using device = await requestDevice({ tune: false });
     using before = device.tensor([1, 2, 3]);
     await device.sync();
 
@@ -75,7 +75,7 @@ describe("a kernel that does not compile", () => {
   });
 
   it("spoils what is computed from its output while the verdict is awaited", async () => {
-    using device = await requestDevice();
+    using device = await requestDevice({ tune: false });
     using target = device.zeros([4]);
     await device.sync();
     write(device, BROKEN, target);
@@ -88,7 +88,7 @@ describe("a kernel that does not compile", () => {
   });
 
   it("gives the compiler's messages again when it is run again", async () => {
-    using device = await requestDevice();
+    using device = await requestDevice({ tune: false });
     for (let run = 0; run < 2; run++) {
       using target = device.zeros([4]);
       write(device, BROKEN, target);
@@ -97,7 +97,7 @@ describe("a kernel that does not compile", () => {
   });
 
   it("does not spoil the tensors that get its buffers next", async () => {
-    using device = await requestDevice();
+    using device = await requestDevice({ tune: false });
     const target = device.zeros([4]);
     write(device, BROKEN, target);
     await assertRejects(() => target.data(), ShaderCompileError);
@@ -109,7 +109,7 @@ describe("a kernel that does not compile", () => {
 
 describe("a command that the GPU refuses", () => {
   it("throws GpuValidationError at the next await, and spoils its batch alone", async () => {
-    using device = await requestDevice();
+    using device = await requestDevice({ tune: false });
     using before = device.tensor([1, 2]);
     using source = device.tensor([3, 4, 5, 6, 7]);
     await device.sync();
@@ -135,7 +135,7 @@ describe("a command that the GPU refuses", () => {
 describe("tensors beyond the device's limits", () => {
   it("throw RangeError before any work", async () => {
     const limit = 2 ** 20;
-    using device = await requestDevice({ limits: { maxBufferSize: limit } });
+    using device = await requestDevice({ tune: false, limits: { maxBufferSize: limit } });
     assertEquals(device.info.limits.maxBufferSize, limit);
     using most = device.ones([2 ** 18]);
     using row = device.ones([513, 1]);
@@ -164,7 +164,7 @@ describe("tensors beyond the device's limits", () => {
   });
 
   it("throw RangeError for more elements than kernels can count", async () => {
-    using device = await requestDevice();
+    using device = await requestDevice({ tune: false });
     const text = "Cannot allocate a tensor of shape [65536, 65536]: it has 4294967296 elements";
     assertThrows(() => device.zeros([2 ** 16, 2 ** 16], { dtype: "bool" }), RangeError, text);
   });
@@ -172,7 +172,7 @@ describe("tensors beyond the device's limits", () => {
 
 describe("a device that is disposed", () => {
   it("throws DeviceLostError wherever it or its tensors are used", async () => {
-    const device = await requestDevice();
+    const device = await requestDevice({ tune: false });
     const x = device.ones([2]);
     await device.sync();
     device.dispose();
@@ -193,7 +193,7 @@ describe("a device that is disposed", () => {
   });
 
   it("rejects reads under way, or lets them end with the right values", async () => {
-    const device = await requestDevice();
+    const device = await requestDevice({ tune: false });
     const x = device.ones([1000]);
     const reading = x.data();
     device.dispose();
@@ -205,8 +205,8 @@ describe("a device that is disposed", () => {
   });
 
   it("leaves other devices alone", async () => {
-    const one = await requestDevice();
-    using other = await requestDevice();
+    const one = await requestDevice({ tune: false });
+    using other = await requestDevice({ tune: false });
     using x = other.ones([3]);
     one.dispose();
     assertEquals(await x.data(), new Float32Array([1, 1, 1]));

@@ -5,7 +5,7 @@ import v8 from "node:v8";
 import vm from "node:vm";
 
 // A device of this file's own, so that the counts are exact.
-const device = await requestDevice();
+const device = await requestDevice({ tune: false });
 
 function allocated(): { bytes: number; buffers: number; tensors: number } {
   const { allocatedBytes, buffers, tensors } = device.memory();

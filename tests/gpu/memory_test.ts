@@ -4,7 +4,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 
 // A device of this file's own, so that the counts are exact.
-const device = await requestDevice();
+const device = await requestDevice({ tune: false });
 
 function allocated(): { bytes: number; buffers: number; tensors: number } {
   const { allocatedBytes, buffers, tensors } = device.memory();
@@ -105,7 +105,7 @@ describe("the pool of buffers", () => {
   });
 
   it("keeps no more than poolBytes, the last used first", async () => {
-    using small = await requestDevice({ poolBytes: 10_000 });
+    using small = await requestDevice({ tune: false, poolBytes: 10_000 });
     small.emptyCache();
     const base = small.memory().reservedBytes;
     const tensors = [2000, 1000, 500, 250].map((size) => small.tensor(new Float32Array(size)));
@@ -120,7 +120,7 @@ describe("the pool of buffers", () => {
 
 describe("after a failed allocation", () => {
   it("no buffer from before is used again, and the device works", async () => {
-    using device = await requestDevice();
+    using device = await requestDevice({ tune: false });
     const { gpu, memory } = runtimeOf(device);
     const held = device.full([1000], 1);
     device.full([2000], 2).dispose(); // Idle in the pool.

@@ -24,7 +24,7 @@ import { assertAllClose } from "@denoformers/attention/testing";
 export async function attend(status: { textContent: string | null }): Promise<number[]> {
   let device: Device;
   try {
-    device = await requestDevice();
+    device = await requestDevice({ tune: false });
   } catch (error) {
     if (error instanceof GpuUnavailableError) status.textContent = error.message;
     throw error;

@@ -1,50 +1,64 @@
 import {
-  chooseBackwardTiles,
+  backwardKeyTiles,
+  backwardQueryTiles,
   chooseSplits,
   chooseSplitTiles,
-  chooseTiles,
+  describeTiles,
+  forwardTiles,
   largestHeadDim,
 } from "../../../attention/kernels/tile_config.ts";
-import type { TiledDims } from "../../../attention/kernels/_kernel.ts";
-import { flashForwardWorkgroupBytes } from "../../../attention/kernels/flash_forward.ts";
-import { backwardWorkgroupBytes } from "../../../attention/kernels/flash_backward_query.ts";
+import { stagedBytes, type TiledDims, type Tiles } from "../../../attention/kernels/_kernel.ts";
+import { keyMajorWorkgroupBytes } from "../../../attention/kernels/_key_steps.ts";
 import { splitForwardWorkgroupBytes } from "../../../attention/kernels/split_forward.ts";
-import { assertEquals, assertLessOrEqual } from "@std/assert";
+import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 
 const SUBGROUP_SIZES = [0, 4, 8, 16, 32, 64, 128];
 
-/** What WebGPU grants on every device, and what the kernels rely on. */
-function check(dims: TiledDims, bytes: number, subgroupSize: number): void {
-  assertLessOrEqual(bytes, 16_384);
-  assertLessOrEqual(dims.threads, 256);
-  assertLessOrEqual(dims.lanes, Math.max(1, subgroupSize));
-  assertEquals(dims.tile % 4, 0);
-  assertEquals(dims.threads % dims.lanes, 0);
-  assertEquals(Number.isInteger(Math.log2(dims.lanes)), true, "shuffles need a power of two");
-  assertLessOrEqual(dims.rows * dims.tile / 4, 8, "dropout's bits of a thread fill one word");
+/** What the kernels rely on. */
+function check(dims: TiledDims, subgroupSize: number): void {
+  const { lanes, rows, threads, tile, staged = tile, laneStride = 1 } = dims;
+  assertLessOrEqual(threads, 256);
+  assertLessOrEqual(lanes * laneStride, Math.max(1, subgroupSize), "shuffles stay in a subgroup");
+  assertEquals(tile % 4, 0);
+  assertEquals(staged % tile, 0);
+  assertEquals(threads % (lanes * laneStride), 0);
+  for (const size of [lanes, rows]) assert(Number.isInteger(Math.log2(size)), "a power of two");
+  const own = rows / Math.min(rows, lanes);
+  assertLessOrEqual(own * tile / 4, 8, "dropout's bits of a thread's own rows fill one word");
 }
 
-it("chooseTiles() stays within WebGPU's default limits for every head dim and subgroup size", () => {
+/** That each candidate is sound and named differently, and that every device has room for the first. */
+function checkAll(
+  all: readonly Tiles[],
+  dim: number,
+  subgroupSize: number,
+  bytes: (dims: TiledDims) => number,
+): void {
+  const dims = all.map((tiles) => ({ ...tiles, headDim: dim, valueDim: dim }));
+  for (const each of dims) check(each, subgroupSize);
+  assertLessOrEqual(bytes(dims[0]!), 16_384);
+  assertEquals(new Set(all.map(describeTiles)).size, all.length);
+}
+
+it("forwardTiles() are sound for every head dim and subgroup size", () => {
   for (const subgroupSize of SUBGROUP_SIZES) {
     for (let dim = 1; dim <= largestHeadDim(subgroupSize); dim++) {
-      const dims = { ...chooseTiles(dim, dim, subgroupSize), headDim: dim, valueDim: dim };
-      check(dims, flashForwardWorkgroupBytes(dims), subgroupSize);
+      checkAll(forwardTiles(dim, dim, subgroupSize), dim, subgroupSize, stagedBytes);
     }
   }
 });
 
-it("chooseBackwardTiles() does so too, with few rows of keys where weights are dropped", () => {
+it("backward tiles are so too, with few rows of keys where weights are dropped", () => {
   for (const subgroupSize of SUBGROUP_SIZES) {
     for (let dim = 0; dim <= largestHeadDim(subgroupSize); dim++) {
+      const query = backwardQueryTiles(dim, dim, subgroupSize);
+      checkAll(query, dim, subgroupSize, stagedBytes);
       for (const hasDropout of [false, true]) {
-        const { query, key } = chooseBackwardTiles(dim, dim, subgroupSize, hasDropout);
-        for (const tiles of [query, key]) {
-          const dims = { ...tiles, headDim: dim, valueDim: dim };
-          check(dims, backwardWorkgroupBytes(dims), subgroupSize);
-        }
+        const key = backwardKeyTiles(dim, dim, subgroupSize, hasDropout);
+        checkAll(key, dim, subgroupSize, keyMajorWorkgroupBytes);
         // Bits of keys from a multiple of four on, two words of four of them: the first may be the fourth.
-        if (hasDropout) assertLessOrEqual(key.rows, 5);
+        if (hasDropout) { for (const { rows } of key) assertLessOrEqual(rows, 5); }
       }
     }
   }
@@ -56,7 +70,8 @@ it("chooseSplitTiles() does so too, with no more rows than there are", () => {
       for (const rows of [1, 2, 3, 5, 16, 1000]) {
         const tiles = chooseSplitTiles(dim, dim, subgroupSize, rows);
         const dims = { ...tiles, headDim: dim, valueDim: dim };
-        check(dims, splitForwardWorkgroupBytes(dims), subgroupSize);
+        check(dims, subgroupSize);
+        assertLessOrEqual(splitForwardWorkgroupBytes(dims), 16_384);
         assertLessOrEqual(tiles.rows, 2 * rows - 1);
       }
     }

@@ -4,7 +4,7 @@ import { describe, it } from "@std/testing/bdd";
 import { record } from "../../../gpu/autograd/record.ts";
 
 // A device of this file's own, so that the counts are exact.
-const device = await requestDevice();
+const device = await requestDevice({ tune: false });
 
 function leaf(data: number[]): Tensor {
   return device.tensor(data, { requiresGrad: true });

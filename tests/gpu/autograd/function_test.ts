@@ -11,7 +11,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 
 // A device of this file's own, so that the counts are exact.
-const device = await requestDevice();
+const device = await requestDevice({ tune: false });
 
 const multiply = customFunction({
   name: "multiply",

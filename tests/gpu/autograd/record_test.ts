@@ -15,7 +15,7 @@ import v8 from "node:v8";
 import vm from "node:vm";
 
 // A device of this file's own, so that the counts are exact.
-const device = await requestDevice();
+const device = await requestDevice({ tune: false });
 
 describe("requiresGrad", () => {
   it("comes from factories, and goes from operands to results", () => {

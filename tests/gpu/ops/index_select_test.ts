@@ -100,7 +100,10 @@ describe("indexSelect()", () => {
       TypeError,
       `${text} i32 and shape [2, 2], expected i32`,
     );
-    using small = await requestDevice({ limits: { maxStorageBufferBindingSize: 2 ** 16 } });
+    using small = await requestDevice({
+      tune: false,
+      limits: { maxStorageBufferBindingSize: 2 ** 16 },
+    });
     using large = small.zeros([150, 200]);
     using list = small.zeros([2], { dtype: "i32" });
     assertThrows(() => select(large, 0, list), RangeError, "split the tensor");
@@ -156,7 +159,10 @@ describe("indexAdd()", () => {
   });
 
   it("spreads its workgroups over three dimensions where one is too short", async () => {
-    using narrow = await requestDevice({ limits: { maxComputeWorkgroupsPerDimension: 4 } });
+    using narrow = await requestDevice({
+      tune: false,
+      limits: { maxComputeWorkgroupsPerDimension: 4 },
+    });
     using g = narrow.tensor(randomValues(60, 6), { shape: [60, 1] });
     using indices = narrow.tensor(Int32Array.from({ length: 60 }, (_, n) => 2 * n));
     using out = add(g, 0, indices, 59);

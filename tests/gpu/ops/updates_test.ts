@@ -246,7 +246,10 @@ describe("adamwStep()", () => {
 
 describe("steps", () => {
   it("give the same bits where a binding shows only parts of the arrays", async () => {
-    const small = await requestDevice({ limits: { maxStorageBufferBindingSize: 2 ** 16 } });
+    const small = await requestDevice({
+      tune: false,
+      limits: { maxStorageBufferBindingSize: 2 ** 16 },
+    });
     const compute = async (on: Device, dtype: "f32" | "f16") => {
       using parameter = on.tensor(randomValues(40_001, 1), { dtype });
       using columns = on.tensor(randomValues(80_002, 2), { shape: [2, 40_001] });

@@ -9,7 +9,7 @@ import { sharedDevice } from "../../_device.ts";
 
 const device = await sharedDevice();
 const LIMIT = 4096;
-const small = await requestDevice({ limits: { maxStorageBufferBindingSize: LIMIT } });
+const small = await requestDevice({ tune: false, limits: { maxStorageBufferBindingSize: LIMIT } });
 
 const PARAMS = paramStruct({ words: "u32" });
 /** out[i] = a[i] + 1 for as many words as both bindings show. */

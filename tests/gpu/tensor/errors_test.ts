@@ -60,7 +60,7 @@ describe("a disposed tensor", () => {
 
 describe("tensors of two devices", () => {
   it("throw TypeError that names both", async () => {
-    using other = await requestDevice();
+    using other = await requestDevice({ tune: false });
     using x = device.ones([2, 2]);
     using y = other.ones([2, 2]);
     using mask = other.ones([2, 2], { dtype: "bool" });

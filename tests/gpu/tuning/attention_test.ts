@@ -2,8 +2,9 @@ import { requestDevice, type Tensor } from "@denoformers/attention";
 import { attentionInputs } from "../../../attention/inputs.ts";
 import type { Tiles } from "../../../attention/kernels/_kernel.ts";
 import { flashForwardBlockRows } from "../../../attention/kernels/flash_forward.ts";
-import { chooseTiles } from "../../../attention/kernels/tile_config.ts";
-import { compiledIn, flashWork } from "../../../attention/ops/flash.ts";
+import { forwardTiles } from "../../../attention/kernels/tile_config.ts";
+import { compiledIn } from "../../../attention/ops/compiled.ts";
+import { flashWork } from "../../../attention/ops/flash.ts";
 import { runAttention } from "../../../attention/ops/launch.ts";
 import { withResults } from "../../../attention/ops/results.ts";
 import type { DeviceArray } from "../../../gpu/array.ts";
@@ -28,7 +29,7 @@ function attend(query: Tensor, key: Tensor, value: Tensor, tiles: Tiles): Tensor
 /** A class of attention problems as the tuner takes them: measured on arrays that are no tensors. */
 function tilesProblem(query: Tensor) {
   const inputs = attentionInputs("test", query, query, query, {});
-  const usual = chooseTiles(16, 16, runtime.info.subgroupSize);
+  const usual = forwardTiles(16, 16, runtime.info.subgroupSize)[0]!;
   const all: Tiles[] = [usual, { lanes: 1, rows: 1, threads: 64, tile: 4 }];
   return {
     name: "flash_forward f32 K16 Kv16",

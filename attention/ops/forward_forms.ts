@@ -1,0 +1,66 @@
+/** The forms of the forward kernel, and the choice among them. */
+import type { DeviceArray } from "../../gpu/array.ts";
+import type { Candidate } from "../../gpu/tuning/tuner.ts";
+import type { AttentionInputs } from "../inputs.ts";
+import { stagedBytes, type TiledDims, type Tiles } from "../kernels/_kernel.ts";
+import { canStore } from "../kernels/_rows.ts";
+import { flashForwardBlockRows, flashForwardKernel } from "../kernels/flash_forward.ts";
+import { describeTiles, forwardTiles } from "../kernels/tile_config.ts";
+import { compiledIn } from "./compiled.ts";
+import { type AttentionWork, runAttention } from "./launch.ts";
+import { problemClass, sampleOf } from "./sample.ts";
+
+/** A kernel, and how it divides the work. */
+export interface ForwardForm extends Pick<AttentionWork, "kernel" | "blockRows"> {
+  readonly tiles: Tiles;
+  /** Bytes of workgroup memory that it takes. */
+  readonly workgroupBytes: number;
+}
+
+/**
+ * Forms for these inputs that the device has room for, the first for where nothing is measured. If there is room
+ * for none, that one alone.
+ */
+export function forwardForms(
+  { sizes: { K, Kv }, runtime }: AttentionInputs,
+): Candidate<ForwardForm>[] {
+  const { subgroupSize, limits } = runtime.info;
+  const dims = { headDim: K, valueDim: Kv };
+  const all = forwardTiles(K, Kv, subgroupSize).map((tiles) => ({
+    name: describeTiles(tiles),
+    value: {
+      kernel: flashForwardKernel,
+      tiles,
+      blockRows: flashForwardBlockRows(tiles),
+      workgroupBytes: stagedBytes({ ...dims, ...tiles } satisfies TiledDims),
+    },
+  }));
+  const fitting = all.filter(({ value }) =>
+    value.workgroupBytes <= limits.maxComputeWorkgroupStorageSize
+  );
+  return fitting.length > 0 ? fitting : all.slice(0, 1);
+}
+
+/** The form to use. The first call for a class of problems may time all of them. */
+export function chooseForwardForm(inputs: AttentionInputs): ForwardForm {
+  return inputs.runtime.tuner.choose({
+    name: `flash_forward ${problemClass(inputs)}`,
+    candidates: forwardForms(inputs),
+    prepare() {
+      const { inputs: sample, extra, dispose } = sampleOf(inputs, ["value"]);
+      return { run: (form: ForwardForm) => attend(sample, form, extra[0]!), dispose };
+    },
+  });
+}
+
+/** Work by a form. */
+export function workBy(
+  inputs: AttentionInputs,
+  { kernel, tiles, blockRows }: ForwardForm,
+): AttentionWork {
+  return { kernel, config: { ...tiles, ...compiledIn(inputs) }, blockRows, rowHeads: 1, splits: 1 };
+}
+
+function attend(inputs: AttentionInputs, form: ForwardForm, out: DeviceArray): void {
+  runAttention(inputs, workBy(inputs, form), { out, lse: undefined });
+}
