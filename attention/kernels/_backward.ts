@@ -55,6 +55,7 @@ export interface BackwardKernelConfig extends
     | "tile"
     | "staged"
     | "laneStride"
+    | "wholeApart"
     | "storage"
     | "nativeHalves"
     | "output"

@@ -35,6 +35,8 @@ export interface Tiles {
   readonly staged?: number;
   /** Threads from one lane of a group to the next, see `_lanes.ts`; default 1. */
   readonly laneStride?: number;
+  /** Whether tiles of which nothing is hidden have code of their own, see `eachTile()`. Default `false`. */
+  readonly wholeApart?: boolean;
 }
 
 /** What decides how much a thread holds. */
@@ -225,9 +227,6 @@ export function stagedBytes(config: TiledDims): number {
   const { kParts, vParts } = partsPerLane(config);
   return stagedKeys(config) * (kParts + vParts) * config.lanes * 16;
 }
-
-/** Subgroups of so many threads or more are those of GPUs; CPU drivers have 4 or 8. */
-export const WIDE_SUBGROUP = 16;
 
 /** How threads share rows. */
 export function sharingOf({ lanes, rows, laneStride = 1 }: Tiles): Sharing {

@@ -2,7 +2,7 @@
  * Steps that the query-major kernels share: those whose workgroups own a block of query rows and walk over the
  * keys, which they stage in workgroup memory. They are parts of a kernel's body and use its variables.
  */
-import { sharingOf, stagedKeys, type Tiles, WIDE_SUBGROUP } from "./_kernel.ts";
+import { stagedKeys, type Tiles } from "./_kernel.ts";
 
 /** Where the operands of a head begin, for a tile's batch and its first query; needs `group` and `head`. */
 export const HEAD_ORIGINS = /* wgsl */ `
@@ -94,8 +94,9 @@ export function stagingConstants(
  * the staged ones; `is_whole` says whether all rows of the workgroup see all of the tile. With one tile, `at` is
  * a constant, and so are all indices.
  *
- * Wide subgroups are those of GPUs: there the work is compiled twice, for whole tiles without any masking, a
- * straight run of instructions that their compilers can order freely. It takes those of CPU drivers too long.
+ * With `wholeApart` the work is compiled twice, for whole tiles without any masking: a straight run of
+ * instructions, which compilers can order freely. That makes GPUs some 5 % faster, but takes the compilers of CPU
+ * drivers too long.
  *
  * @param config Tiles, and whether anything else hides weights than the mask.
  * @param name What is staged, `key` or `query`.
@@ -109,8 +110,7 @@ export function eachTile(
   body: string,
 ): string {
   const wholeTest = `(whole_range.x <= tile_${name}) & (tile_${name} + TILE <= whole_range.y)`;
-  const isWide = sharingOf(config).lanes * sharingOf(config).laneStride >= WIDE_SUBGROUP;
-  const step = isWide && config.bias === "none" && !config.dropout
+  const step = config.wholeApart && config.bias === "none" && !config.dropout
     ? /* wgsl */ `
       if (${wholeTest}) {
         const is_whole = true;

@@ -6,7 +6,8 @@
  * joining. The subgroup reads a tile of TILE keys together, each lane a share of one key: lane j * TILE + c reads
  * parts j, j + LANES, j + 2 LANES... of key c. Broadcasts from lanes that are constants hand each part to all; on
  * a CPU they stay in registers, where a read of memory is one read for each lane. So ROWS, the multiply-adds for
- * each number read, decides on speed; the code grows with it. There are no barriers.
+ * each number read, decides on speed; the code grows with it. There are no barriers. Subgroups may be wider than
+ * LANES * TILE: their lanes then read each key more than once.
  *
  * Queries are read, and outputs written, in loops that select the part at hand: reads and writes are what CPU
  * drivers take longest to compile.
@@ -23,27 +24,70 @@ import {
 } from "./_kernel.ts";
 import { HEAD_ORIGINS } from "./_steps.ts";
 
-const BODY = /* wgsl */ `
+/** WGSL that reads this lane's share of a key, and of its value; the n-th part of each. */
+interface Reads {
+  readonly keys: string;
+  readonly key: string;
+  readonly values: string;
+  readonly value: string;
+}
+
+/** Each part where it is used. */
+const AT_ONCE: Reads = {
+  keys: "",
+  key: "load_key(key_position, n * LANES + own_part)",
+  values: "",
+  value: "load_value(value_position, n * LANES + own_part)",
+};
+
+/**
+ * All parts beforehand, a few a turn. Where a read of eight lanes is eight branches, as on lavapipe, the code of all
+ * parts is larger than what a core keeps of instructions, and runs half as fast.
+ */
+const IN_TURNS: Reads = {
+  keys: readInTurns("key", "KEY", "K_PARTS"),
+  key: "own_keys[n]",
+  values: readInTurns("value", "VALUE", "V_PARTS"),
+  value: "own_values[n]",
+};
+
+function readInTurns(what: string, prefix: string, parts: string): string {
+  return /* wgsl */ `
+    var own_${what}s = array<vec4f, ${prefix}_TURNS * ${prefix}_LOADS>();
+    for (var turn = 0u; turn < ${prefix}_TURNS * one; turn++) {
+      /* unroll */ for (var i = 0u; i < ${prefix}_LOADS; i++) {
+        let part = min(turn * ${prefix}_LOADS + i, ${parts} - 1u);
+        let loaded = load_${what}(${what}_position, part * LANES + own_part);
+        /* unroll */ for (var n = 0u; n < ${prefix}_TURNS; n++) {
+          own_${what}s[n * ${prefix}_LOADS + i] =
+            select(own_${what}s[n * ${prefix}_LOADS + i], loaded, turn == n);
+        }
+      }
+    }
+`;
+}
+
+const body = (read: Reads) => /* wgsl */ `
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
   @builtin(num_workgroups) workgroups: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  // Which rows of which head. The first tiles have the most keys, the last the fewest. They take turns, since
-  // CPU drivers give each core a run of neighbouring workgroups beforehand.
+  // Which rows of which head. The first tiles have the most keys, the last the fewest: they alternate, since CPU
+  // drivers give each core a run of neighbouring workgroups beforehand.
   let job = workgroup_index(workgroup, workgroups);
   if (job >= params.jobs) { return; }
   let head_jobs = params.jobs / params.tiles / params.splits;
-  let turn = job / head_jobs / params.splits;
-  let tile = tile_of(select(turn / 2u, params.tiles - 1u - turn / 2u, turn % 2u == 1u));
+  let place = job / head_jobs / params.splits;
+  let tile = tile_of(select(place / 2u, params.tiles - 1u - place / 2u, place % 2u == 1u));
   let split = job / head_jobs % params.splits;
   let head_job = job % head_jobs;
   let head = params.head_begin + head_job % params.head_count;
   let group = params.group_begin + head_job / params.head_count;
   ${HEAD_ORIGINS}
 
-  let one = min(params.jobs, 1u); // Compilers do not know its value, so loops that are bounded by it stay loops.
+  let one = min(params.jobs, 1u); // Compilers do not know its value: loops that it bounds stay loops.
   // Rows past the end repeat the last and are not stored.
   let last_row = tile.queries - 1u;
   var q = array<array<vec4f, KEY_PARTS>, ROWS>();
@@ -61,12 +105,9 @@ fn main(
     }
   }
 
-  // Bounds of key ranges never fall from row to row, so the first and last row give those of the keys that any
-  // row sees, and that all rows see.
-  let first_range = keys_of_row(tile, tile.first_row);
-  let last_range = keys_of_row(tile, min(tile.first_row + BLOCK_ROWS - 1u, last_row));
-  let begin_key = first_range.x;
-  let end_key = last_range.y;
+  // Bounds of key ranges never fall from row to row, so the first and last row give the block's.
+  let begin_key = keys_of_row(tile, tile.first_row).x;
+  let end_key = keys_of_row(tile, min(tile.first_row + BLOCK_ROWS - 1u, last_row)).y;
   // This part of them, if they are split: a run of whole tiles.
   let first_key = begin_key / TILE * TILE;
   let part_tiles = (max(end_key, first_key) - first_key + TILE * params.splits - 1u) /
@@ -82,18 +123,9 @@ fn main(
 
     // Scores.
     var s = array<array<vec4f, TILE_VECS>, ROWS>();
-    var own_keys = array<vec4f, KEY_TURNS * KEY_LOADS>();
-    for (var turn = 0u; turn < KEY_TURNS * one; turn++) {
-      /* unroll */ for (var i = 0u; i < KEY_LOADS; i++) {
-        let part = min(turn * KEY_LOADS + i, K_PARTS - 1u) * LANES + own_part;
-        let loaded = load_key(key_position, part);
-        /* unroll */ for (var n = 0u; n < KEY_TURNS; n++) {
-          own_keys[n * KEY_LOADS + i] = select(own_keys[n * KEY_LOADS + i], loaded, turn == n);
-        }
-      }
-    }
+    ${read.keys}
     /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
-      let own = own_keys[n];
+      let own = ${read.key};
       /* unroll */ for (var j = 0u; j < LANES; j++) {
         /* unroll */ for (var c = 0u; c < TILE; c++) {
           let k = subgroupBroadcast(own, j * TILE + c);
@@ -105,7 +137,6 @@ fn main(
     }
 
     // What is added to them; mask. Softmax so far: scores become weights relative to the new maximum.
-    let is_whole = last_range.x <= tile_key && tile_key + TILE <= first_range.y;
     /* unroll */ for (var r = 0u; r < ROWS; r++) {
       let row = min(tile.first_row + r * THREADS + thread, last_row);
       let bias_row = bias_start + row * params.bias_row;
@@ -136,18 +167,9 @@ fn main(
     }
 
     // Output so far. A hidden value may be NaN, which a weight of zero would let through.
-    var own_values = array<vec4f, VALUE_TURNS * VALUE_LOADS>();
-    for (var turn = 0u; turn < VALUE_TURNS * one; turn++) {
-      /* unroll */ for (var i = 0u; i < VALUE_LOADS; i++) {
-        let part = min(turn * VALUE_LOADS + i, V_PARTS - 1u) * LANES + own_part;
-        let loaded = load_value(value_position, part);
-        /* unroll */ for (var n = 0u; n < VALUE_TURNS; n++) {
-          own_values[n * VALUE_LOADS + i] = select(own_values[n * VALUE_LOADS + i], loaded, turn == n);
-        }
-      }
-    }
+    ${read.values}
     /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
-      let own = own_values[n];
+      let own = ${read.value};
       /* unroll */ for (var j = 0u; j < LANES; j++) {
         /* unroll */ for (var c = 0u; c < TILE; c++) {
           let value = subgroupBroadcast(own, j * TILE + c);
@@ -179,6 +201,7 @@ fn main(
 }
 `;
 
+/** Reads in one turn: few enough for the cache, enough for a loop to pay. */
 const MOST_LOADS = 4;
 
 /** Query rows of one workgroup. */
@@ -202,7 +225,9 @@ export function shuffleForwardKernel(config: AttentionKernelConfig): Kernel {
     VALUE_TURNS: turns(vParts),
     VALUE_LOADS: Math.ceil(vParts / turns(vParts)),
   };
-  return { ...attentionKernel("shuffle_forward", config, constants, BODY), subgroups: true };
+  // With a lane to a key the subgroup has TILE lanes, as SwiftShader's: its reads are short and its loops slow.
+  const read = config.lanes === 1 ? AT_ONCE : IN_TURNS;
+  return { ...attentionKernel("shuffle_forward", config, constants, body(read)), subgroups: true };
 }
 
 /**
@@ -218,6 +243,13 @@ export function shuffleForwardTiles(
   subgroupSize: number,
 ): Tiles | undefined {
   const dim = Math.max(headDim, valueDim);
-  if (subgroupSize < 4 || subgroupSize > 16 || dim > 128) return undefined;
-  return { lanes: subgroupSize / 4, rows: dim <= 32 ? 4 : dim <= 64 ? 2 : 1, threads: 32, tile: 4 };
+  const tiles = { lanes: subgroupSize / 4, threads: 32, tile: 4 };
+  // CPU drivers keep rows in memory that is near. Twice the rows make SwiftShader half as fast again, and take its
+  // compiler twice as long; on lavapipe they make the code too large for the cache, and win nothing.
+  if (subgroupSize === 4 && dim <= 64) return { ...tiles, rows: 4 };
+  if (subgroupSize === 4 || subgroupSize === 8) {
+    return dim <= 256 ? { ...tiles, rows: dim <= 128 ? 2 : 1 } : undefined;
+  }
+  // Registers of a GPU hold one row.
+  return subgroupSize === 16 && dim <= 64 ? { ...tiles, rows: 1 } : undefined;
 }

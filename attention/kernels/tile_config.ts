@@ -1,5 +1,5 @@
 /** How the kernels may split their work, by head dims and subgroup size. Pure. */
-import { type Tiles, WIDE_SUBGROUP } from "./_kernel.ts";
+import type { Tiles } from "./_kernel.ts";
 import { splitForwardWorkgroupBytes } from "./split_forward.ts";
 
 /** Largest K and Kv of the kernels: beyond, a row no longer fits the registers of the threads that share it. */
@@ -12,6 +12,9 @@ export function describeTiles({ lanes, rows, threads, tile, staged = tile }: Til
   return `${lanes} lane${lanes > 1 ? "s" : ""} x ${rows} row${rows > 1 ? "s" : ""}, ` +
     `${threads} threads, ${tile} of ${staged} staged`;
 }
+
+/** Subgroups of so many threads or more are those of GPUs; CPU drivers have 4 or 8. */
+const WIDE_SUBGROUP = 16;
 
 /**
  * Candidates for {@linkcode flashForwardKernel}, the first for where nothing is measured. What is good:
@@ -92,8 +95,8 @@ export function backwardQueryTiles(
       ]
       : dim <= 128
       ? [
+        { lanes: 8, rows: 4, threads: 128, tile: 8, staged: 16 },
         { lanes: 8, rows: 4, threads: 128, tile: 8 },
-        { lanes: 16, rows: 4, threads: 128, tile: 8, staged: 16 },
         { lanes: 4, rows: 2, threads: 128, tile: 8 },
       ]
       : dim <= 256
@@ -132,8 +135,8 @@ export function backwardKeyTiles(
       : dim <= 128
       ? [
         { lanes: 8, rows: 2, threads: 128, tile: 8 },
-        { lanes: 8, rows: 2, threads: 128, tile: 8, staged: 16 },
         { lanes: 16, rows: 4, threads: 128, tile: 8 },
+        { lanes: 8, rows: 2, threads: 128, tile: 8, staged: 16 },
       ]
       : dim <= 256
       ? [
@@ -154,10 +157,10 @@ function narrowBackwardTiles(dim: number, subgroupSize: number): Tiles {
   return { lanes, rows, threads: 64, tile: 4 };
 }
 
-/** The same with the lanes of a group as far apart as they go, see `_lanes.ts`. */
+/** The same as suits GPUs: the lanes of a group as far apart as they go, and whole tiles with their own code. */
 function apart(subgroupSize: number, all: readonly Tiles[]): readonly Tiles[] {
   const width = Math.min(32, subgroupSize);
-  return all.map((tiles) => ({ ...tiles, laneStride: width / tiles.lanes }));
+  return all.map((tiles) => ({ ...tiles, laneStride: width / tiles.lanes, wholeApart: true }));
 }
 
 /**

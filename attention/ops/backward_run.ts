@@ -8,11 +8,11 @@ import type { BackwardInputs } from "../dispatch.ts";
 import type { AttentionInputs } from "../inputs.ts";
 import { type BackwardKernelConfig, statsWords } from "../kernels/_backward.ts";
 import { packKeyTiles } from "../kernels/_key_tiles.ts";
+import type { Tiles } from "../kernels/_kernel.ts";
 import { BACKWARD_PARAMS, type BackwardParams, STATS_PARAMS } from "../kernels/_params.ts";
 import { packTiles, TILE_WORDS } from "../kernels/_tiles.ts";
 import { backwardBlockRows } from "../kernels/flash_backward_query.ts";
 import { rowStatsKernel, STATS_BLOCK_ROWS } from "../kernels/row_stats.ts";
-import type { BackwardTiles } from "./backward_tiles.ts";
 import { compiledIn } from "./compiled.ts";
 import { keyTilesOf } from "./key_tiles.ts";
 import { scoreParams, sizeParams, stridesOf } from "./launch_params.ts";
@@ -34,6 +34,9 @@ interface LaunchOptions {
   readonly batches?: number;
   readonly params?: Partial<BackwardParams>;
 }
+
+/** Tiles of query-major and of key-major kernels. */
+export type BackwardTiles = Readonly<Record<"query" | "key", Tiles>>;
 
 /** Tables, and launches that use them. Call `release()` behind the last. */
 export class BackwardRun {

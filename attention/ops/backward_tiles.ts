@@ -1,5 +1,6 @@
 /** The tiles of the backward kernels, and the choice among them. */
 import type { DeviceArray } from "../../gpu/array.ts";
+import { memo } from "../../gpu/runtime/memo.ts";
 import type { Candidate } from "../../gpu/tuning/tuner.ts";
 import { scratchArrays } from "../../gpu/tuning/scratch.ts";
 import type { BackwardInputs, Differentiable } from "../dispatch.ts";
@@ -7,41 +8,48 @@ import type { AttentionInputs } from "../inputs.ts";
 import { stagedBytes, type Tiles } from "../kernels/_kernel.ts";
 import { keyMajorWorkgroupBytes } from "../kernels/_key_steps.ts";
 import { backwardKeyTiles, backwardQueryTiles, describeTiles } from "../kernels/tile_config.ts";
-import { BackwardRun } from "./backward_run.ts";
+import { BackwardRun, type BackwardTiles } from "./backward_run.ts";
 import { fillKeyGradients, fillQueryGradient } from "./fill_gradients.ts";
 import { problemClass, sampleOf } from "./sample.ts";
 
-/** Tiles of query-major and of key-major kernels. */
-export type BackwardTiles = Readonly<Record<"query" | "key", Tiles>>;
+type Major = "query" | "key";
 
 /** Tiles that the device has room for, the first for where nothing is measured; that one alone if for none. */
-function candidates(inputs: AttentionInputs, major: "query" | "key"): Candidate<Tiles>[] {
-  const { sizes: { K, Kv }, runtime: { info }, dropout } = inputs;
-  const all = major === "query"
-    ? backwardQueryTiles(K, Kv, info.subgroupSize)
-    : backwardKeyTiles(K, Kv, info.subgroupSize, dropout !== undefined);
-  const fitting = all.filter((tiles) =>
-    backwardBytes(inputs, major, tiles) <= info.limits.maxComputeWorkgroupStorageSize
-  );
-  return (fitting.length > 0 ? fitting : all.slice(0, 1))
-    .map((value) => ({ name: describeTiles(value), value }));
+function candidates(
+  { sizes: { K, Kv }, runtime: { info }, dropout }: AttentionInputs,
+  major: Major,
+): readonly Candidate<Tiles>[] {
+  const room = info.limits.maxComputeWorkgroupStorageSize;
+  return candidatesFor(major, K, Kv, info.subgroupSize, dropout !== undefined, room);
 }
 
-function backwardBytes(
-  { sizes: { K, Kv } }: AttentionInputs,
-  major: "query" | "key",
-  tiles: Tiles,
-): number {
+const candidatesFor = memo((
+  major: Major,
+  K: number,
+  Kv: number,
+  subgroupSize: number,
+  hasDropout: boolean,
+  room: number,
+) => {
+  const all = major === "query"
+    ? backwardQueryTiles(K, Kv, subgroupSize)
+    : backwardKeyTiles(K, Kv, subgroupSize, hasDropout);
+  const fitting = all.filter((tiles) => bytesOf(K, Kv, major, tiles) <= room);
+  return (fitting.length > 0 ? fitting : all.slice(0, 1))
+    .map((value): Candidate<Tiles> => ({ name: describeTiles(value), value }));
+});
+
+function bytesOf(K: number, Kv: number, major: Major, tiles: Tiles): number {
   const config = { headDim: K, valueDim: Kv, ...tiles };
   return major === "query" ? stagedBytes(config) : keyMajorWorkgroupBytes(config);
 }
 
 /** Bytes of workgroup memory that the tiles take, at most. */
-export function backwardWorkgroupBytes(inputs: AttentionInputs, tiles: BackwardTiles): number {
-  return Math.max(
-    backwardBytes(inputs, "query", tiles.query),
-    backwardBytes(inputs, "key", tiles.key),
-  );
+export function backwardWorkgroupBytes(
+  { sizes: { K, Kv } }: AttentionInputs,
+  { query, key }: BackwardTiles,
+): number {
+  return Math.max(bytesOf(K, Kv, "query", query), bytesOf(K, Kv, "key", key));
 }
 
 /** The tiles for where nothing is measured. */
@@ -61,7 +69,7 @@ export function chooseBackwardTiles(
   };
 }
 
-function choose(inputs: AttentionInputs, major: "query" | "key", usual: BackwardTiles): Tiles {
+function choose(inputs: AttentionInputs, major: Major, usual: BackwardTiles): Tiles {
   const dropout = major === "key" && inputs.dropout ? ", dropout" : "";
   return inputs.runtime.tuner.choose({
     name: `flash_backward_${major} ${problemClass(inputs)}${dropout}`,
@@ -90,7 +98,7 @@ function choose(inputs: AttentionInputs, major: "query" | "key", usual: Backward
 function fillGradients(
   inputs: AttentionInputs,
   given: BackwardInputs,
-  major: "query" | "key",
+  major: Major,
   tiles: BackwardTiles,
 ): void {
   const run = new BackwardRun(inputs, given, tiles);

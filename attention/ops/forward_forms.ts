@@ -1,9 +1,9 @@
 /** The forms of the forward kernel, and the choice among them. */
 import type { DeviceArray } from "../../gpu/array.ts";
+import { memo } from "../../gpu/runtime/memo.ts";
 import type { Candidate } from "../../gpu/tuning/tuner.ts";
 import type { AttentionInputs } from "../inputs.ts";
-import { stagedBytes, type TiledDims, type Tiles } from "../kernels/_kernel.ts";
-import { canStore } from "../kernels/_rows.ts";
+import { stagedBytes, type Tiles } from "../kernels/_kernel.ts";
 import { flashForwardBlockRows, flashForwardKernel } from "../kernels/flash_forward.ts";
 import { describeTiles, forwardTiles } from "../kernels/tile_config.ts";
 import { compiledIn } from "./compiled.ts";
@@ -23,23 +23,25 @@ export interface ForwardForm extends Pick<AttentionWork, "kernel" | "blockRows">
  */
 export function forwardForms(
   { sizes: { K, Kv }, runtime }: AttentionInputs,
-): Candidate<ForwardForm>[] {
+): readonly Candidate<ForwardForm>[] {
   const { subgroupSize, limits } = runtime.info;
+  return formsFor(K, Kv, subgroupSize, limits.maxComputeWorkgroupStorageSize);
+}
+
+const formsFor = memo((K: number, Kv: number, subgroupSize: number, room: number) => {
   const dims = { headDim: K, valueDim: Kv };
-  const all = forwardTiles(K, Kv, subgroupSize).map((tiles) => ({
+  const all = forwardTiles(K, Kv, subgroupSize).map((tiles): Candidate<ForwardForm> => ({
     name: describeTiles(tiles),
     value: {
       kernel: flashForwardKernel,
       tiles,
       blockRows: flashForwardBlockRows(tiles),
-      workgroupBytes: stagedBytes({ ...dims, ...tiles } satisfies TiledDims),
+      workgroupBytes: stagedBytes({ ...dims, ...tiles }),
     },
   }));
-  const fitting = all.filter(({ value }) =>
-    value.workgroupBytes <= limits.maxComputeWorkgroupStorageSize
-  );
+  const fitting = all.filter(({ value }) => value.workgroupBytes <= room);
   return fitting.length > 0 ? fitting : all.slice(0, 1);
-}
+});
 
 /** The form to use. The first call for a class of problems may time all of them. */
 export function chooseForwardForm(inputs: AttentionInputs): ForwardForm {

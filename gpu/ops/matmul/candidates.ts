@@ -23,8 +23,8 @@ export type MatmulDevice = Pick<DeviceInfo, "isFallback" | "subgroupSize" | "lim
 
 /** Tiles from large to small: rows x columns, and a thread's part of them. */
 export const TILES = {
-  /** 128 x 128, 8 x 8. */
-  large: tile([16, 16], [2, 2], 16, 1),
+  /** 128 x 128, 16 x 8: the fewest reads of workgroup memory for a multiply-add. */
+  large: tile([8, 16], [4, 2], 8, 1),
   /** 128 x 64, 8 x 8. */
   tall: tile([16, 8], [2, 2], 16, 1),
   /** 64 x 64, 8 x 8. */
@@ -39,6 +39,7 @@ export const TILES = {
 
 /** The same with two stages; these need more workgroup memory than every device has, or are less deep. */
 const TWO_STAGES: readonly TileShape[] = [
+  tile([8, 16], [4, 2], 8, 2),
   tile([16, 16], [2, 2], 16, 2),
   tile([16, 16], [2, 2], 8, 2),
   tile([16, 8], [2, 2], 16, 2),
@@ -68,7 +69,7 @@ const WANTED_THREADS = 32_768;
 const LEAST_SLICE = 128;
 
 /** Below this k, small tiles are as good as slices. */
-const LEAST_SLICED = 1024;
+const LEAST_SLICED = 512;
 
 /** More slices take longer to add up than they win. */
 const MOST_SLICES = 128;
@@ -87,8 +88,8 @@ export function defaultMatmulPlan(sizes: MatmulSizes, device: MatmulDevice): Mat
   );
   if (shape) return { form: "tiles", shape, slices: 1 };
   if (sizes.k < LEAST_SLICED) return { form: "tiles", shape: TILES.small, slices: 1 };
-  const { medium } = TILES;
-  return { form: "tiles", shape: medium, slices: slicesFor(sizes, medium, device) };
+  const { small } = TILES;
+  return { form: "tiles", shape: small, slices: slicesFor(sizes, small, device) };
 }
 
 function fallbackPlan({ m }: MatmulSizes, { subgroupSize }: MatmulDevice): MatmulPlan {
