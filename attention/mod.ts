@@ -37,6 +37,7 @@ export {
   type AttentionOp,
   FlashBackwardOp,
   FlashForwardOp,
+  FlashHalfForwardOp,
   MathBackwardOp,
   MathForwardOp,
   SplitKForwardOp,

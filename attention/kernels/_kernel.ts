@@ -53,6 +53,8 @@ export interface AttentionKernelConfig extends TiledDims {
   readonly storage: FloatDType;
   /** Whether shaders on the device have the type f16. */
   readonly nativeHalves?: boolean;
+  /** Whether products are taken, and a few of them summed, in f16; needs `nativeHalves`. Default `false`. */
+  readonly halfProducts?: boolean;
   /** Element type of the output. */
   readonly output: FloatDType;
   /** Which inputs can be read as vec4: dense in their last axis, all else a multiple of 4. */
@@ -177,6 +179,7 @@ function buildKernel(
     enableHalves(config),
     ATTENTION_PARAMS.wgsl,
     declareConstants(all),
+    declareFour(config),
     declareTerms(config),
     declareDecoder(storage, ""),
     declareDecoder(output, "_out"),
@@ -210,6 +213,11 @@ export function enableHalves(
   { nativeHalves = false }: { readonly nativeHalves?: boolean },
 ): string {
   return nativeHalves ? "enable f16;\n" : "";
+}
+
+/** `Four`: four elements of a row as kernels hold and stage them. */
+export function declareFour({ halfProducts = false }: { readonly halfProducts?: boolean }): string {
+  return `alias Four = ${halfProducts ? "vec4<f16>" : "vec4f"};\n`;
 }
 
 /** What kernels look up: tiles, and what belongs to them. */

@@ -56,7 +56,7 @@ export const STAGE_KEYS_AND_VALUES = /* wgsl */ `
         if (key >= begin_key && key < end_key) {
           staged = load_key(key_origin + key_row(tile, key) * params.key_row, part);
         }
-        key_tile[i / (K_PARTS * LANES)][part / LANES][part % LANES] = staged;
+        key_tile[i / (K_PARTS * LANES)][part / LANES][part % LANES] = Four(staged);
       }
     }
     /* unroll */ for (var turn = 0u; turn < VALUE_TURNS; turn++) {
@@ -68,7 +68,7 @@ export const STAGE_KEYS_AND_VALUES = /* wgsl */ `
         if (key >= begin_key && key < end_key) {
           staged = load_value(value_origin + key_row(tile, key) * params.value_row, part);
         }
-        value_tile[i / (V_PARTS * LANES)][part / LANES][part % LANES] = staged;
+        value_tile[i / (V_PARTS * LANES)][part / LANES][part % LANES] = Four(staged);
       }
     }
     workgroupBarrier();

@@ -35,11 +35,12 @@ import {
   STAGE_KEYS_AND_VALUES,
   stagingConstants,
 } from "./_steps.ts";
+import { HALF_OUTPUT, HALF_SCORES } from "./_half_steps.ts";
 
 const body = (config: AttentionKernelConfig) => /* wgsl */ `
 // Staged as [key][part][lane]: no index but the lane and the tile is not a constant.
-var<workgroup> key_tile: array<array<array<vec4f, LANES>, K_PARTS>, STAGED>;
-var<workgroup> value_tile: array<array<array<vec4f, LANES>, V_PARTS>, STAGED>;
+var<workgroup> key_tile: array<array<array<Four, LANES>, K_PARTS>, STAGED>;
+var<workgroup> value_tile: array<array<array<Four, LANES>, V_PARTS>, STAGED>;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -61,12 +62,13 @@ fn main(
   ${ROWS_AND_KEYS}
 
   // This lane's part of the rows' queries and outputs; rows past the end repeat the last and are not stored.
-  var q = array<array<vec4f, K_PARTS>, ROWS>();
+  var q = array<array<Four, K_PARTS>, ROWS>();
   var o = array<array<vec4f, V_PARTS>, ROWS>();
   /* unroll */ for (var r = 0u; r < ROWS; r++) {
     let row = min(first_row + row_of_lane(lane, r), last_row);
     /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
-      q[r][n] = load_query(query_origin + row * params.query_row, n * LANES + lane) * params.scale;
+      let loaded = load_query(query_origin + row * params.query_row, n * LANES + lane);
+      q[r][n] = Four(loaded * params.scale);
     }
   }
   // Running maximum and sum of the rows that it owns.
@@ -82,7 +84,7 @@ fn main(
   let to_key = min(end_key, from_key + part_tiles * TILE);
   for (var staged_key = from_key; staged_key < to_key; staged_key += STAGED) {
     ${STAGE_KEYS_AND_VALUES}
-    ${eachTile(config, "key", "to_key", TILE_STEP)}
+    ${eachTile(config, "key", "to_key", tileStep(config))}
     workgroupBarrier();
   }
 
@@ -111,21 +113,8 @@ fn main(
 `;
 
 /** What a tile of keys does to m, l and o. */
-const TILE_STEP = /* wgsl */ `
-      // Scores: this lane's part of the products, joined to those of the rows that it owns.
-      var s = array<array<vec4f, TILE_VECS>, OWN>();
-      /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-        var parts = array<vec4f, ROWS>();
-        /* unroll */ for (var c = 0u; c < 4; c++) {
-          /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
-            let k = key_tile[at + 4u * v + c][n][lane];
-            /* unroll */ for (var r = 0u; r < ROWS; r++) {
-              parts[r][c] = add_dot(parts[r][c], q[r][n], k);
-            }
-          }
-        }
-        ${joinRows("s", "parts")}
-      }
+const tileStep = ({ halfProducts = false }: AttentionKernelConfig) => /* wgsl */ `
+      ${halfProducts ? HALF_SCORES : SCORES}
       ${ADD_AND_MASK}
 
       // Softmax so far: scores become weights relative to the new maximum.
@@ -160,7 +149,28 @@ const TILE_STEP = /* wgsl */ `
         }
       }
 
-      // Output so far. A hidden value may be NaN, which a weight of zero would let through.
+      ${halfProducts ? HALF_OUTPUT : OUTPUT}
+`;
+
+/** Scores: this lane's part of the products, joined to those of the rows that it owns. */
+const SCORES = /* wgsl */ `
+      var s = array<array<vec4f, TILE_VECS>, OWN>();
+      /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
+        var parts = array<vec4f, ROWS>();
+        /* unroll */ for (var c = 0u; c < 4; c++) {
+          /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
+            let k = key_tile[at + 4u * v + c][n][lane];
+            /* unroll */ for (var r = 0u; r < ROWS; r++) {
+              parts[r][c] = add_dot(parts[r][c], q[r][n], k);
+            }
+          }
+        }
+        ${joinRows("s", "parts")}
+      }
+`;
+
+/** Output so far. A hidden value may be NaN, which a weight of zero would let through. */
+const OUTPUT = /* wgsl */ `
       /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
         var p = array<vec4f, ROWS>();
         /* unroll */ for (var r = 0u; r < ROWS; r++) { p[r] = of_row(s[r / SHARED][v], r); }

@@ -226,7 +226,8 @@ export function shuffleForwardKernel(config: AttentionKernelConfig): Kernel {
     VALUE_LOADS: Math.ceil(vParts / turns(vParts)),
   };
   // With a lane to a key the subgroup has TILE lanes, as SwiftShader's: its reads are short and its loops slow.
-  const read = config.lanes === 1 ? AT_ONCE : IN_TURNS;
+  const isShort = config.lanes === 1 || Math.max(kParts, vParts) <= MOST_LOADS;
+  const read = isShort ? AT_ONCE : IN_TURNS;
   return { ...attentionKernel("shuffle_forward", config, constants, body(read)), subgroups: true };
 }
 

@@ -73,6 +73,25 @@ export function forwardTiles(
   );
 }
 
+/** Candidates for {@linkcode flashForwardKernel} with products in f16, of which longer tiles are summed. */
+export function halfForwardTiles(
+  headDim: number,
+  valueDim: number,
+  subgroupSize: number,
+): readonly Tiles[] {
+  const dim = Math.max(headDim, valueDim);
+  if (subgroupSize < WIDE_SUBGROUP || dim > 256) {
+    return forwardTiles(headDim, valueDim, subgroupSize).slice(0, 1);
+  }
+  const lanes = dim <= 64 ? 2 : dim <= 128 ? 4 : 8;
+  const tile = dim <= 128 ? 16 : 8;
+  return apart(subgroupSize, [
+    { lanes, rows: 2, threads: 128, tile },
+    { lanes: 2 * lanes, rows: 4, threads: 128, tile },
+    { lanes, rows: 2, threads: 128, tile, staged: 2 * tile },
+  ]);
+}
+
 /**
  * Candidates for the query-major backward kernels, whose threads hold three times as much of a row as it has
  * elements a lane.

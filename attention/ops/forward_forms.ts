@@ -5,14 +5,18 @@ import type { Candidate } from "../../gpu/tuning/tuner.ts";
 import type { AttentionInputs } from "../inputs.ts";
 import { stagedBytes, type Tiles } from "../kernels/_kernel.ts";
 import { flashForwardBlockRows, flashForwardKernel } from "../kernels/flash_forward.ts";
-import { describeTiles, forwardTiles } from "../kernels/tile_config.ts";
+import { describeTiles, forwardTiles, halfForwardTiles } from "../kernels/tile_config.ts";
 import { compiledIn } from "./compiled.ts";
 import { type AttentionWork, runAttention } from "./launch.ts";
 import { problemClass, sampleOf } from "./sample.ts";
 
+/** What products are taken in, and few of them summed in. */
+export type Products = "f32" | "f16";
+
 /** A kernel, and how it divides the work. */
 export interface ForwardForm extends Pick<AttentionWork, "kernel" | "blockRows"> {
   readonly tiles: Tiles;
+  readonly products: Products;
   /** Bytes of workgroup memory that it takes. */
   readonly workgroupBytes: number;
 }
@@ -23,18 +27,29 @@ export interface ForwardForm extends Pick<AttentionWork, "kernel" | "blockRows">
  */
 export function forwardForms(
   { sizes: { K, Kv }, runtime }: AttentionInputs,
+  products: Products = "f32",
 ): readonly Candidate<ForwardForm>[] {
   const { subgroupSize, limits } = runtime.info;
-  return formsFor(K, Kv, subgroupSize, limits.maxComputeWorkgroupStorageSize);
+  return formsFor(products, K, Kv, subgroupSize, limits.maxComputeWorkgroupStorageSize);
 }
 
-const formsFor = memo((K: number, Kv: number, subgroupSize: number, room: number) => {
+type FormArguments = [
+  products: Products,
+  K: number,
+  Kv: number,
+  subgroupSize: number,
+  room: number,
+];
+
+const formsFor = memo((...[products, K, Kv, subgroupSize, room]: FormArguments) => {
   const dims = { headDim: K, valueDim: Kv };
-  const all = forwardTiles(K, Kv, subgroupSize).map((tiles): Candidate<ForwardForm> => ({
+  const tilesFor = products === "f16" ? halfForwardTiles : forwardTiles;
+  const all = tilesFor(K, Kv, subgroupSize).map((tiles): Candidate<ForwardForm> => ({
     name: describeTiles(tiles),
     value: {
       kernel: flashForwardKernel,
       tiles,
+      products,
       blockRows: flashForwardBlockRows(tiles),
       workgroupBytes: stagedBytes({ ...dims, ...tiles }),
     },
@@ -44,10 +59,14 @@ const formsFor = memo((K: number, Kv: number, subgroupSize: number, room: number
 });
 
 /** The form to use. The first call for a class of problems may time all of them. */
-export function chooseForwardForm(inputs: AttentionInputs): ForwardForm {
+export function chooseForwardForm(
+  inputs: AttentionInputs,
+  products: Products = "f32",
+): ForwardForm {
+  const note = products === "f16" ? ", products in f16" : "";
   return inputs.runtime.tuner.choose({
-    name: `flash_forward ${problemClass(inputs)}`,
-    candidates: forwardForms(inputs),
+    name: `flash_forward ${problemClass(inputs)}${note}`,
+    candidates: forwardForms(inputs, products),
     prepare() {
       const { inputs: sample, extra, dispose } = sampleOf(inputs, ["value"]);
       return { run: (form: ForwardForm) => attend(sample, form, extra[0]!), dispose };
@@ -58,9 +77,10 @@ export function chooseForwardForm(inputs: AttentionInputs): ForwardForm {
 /** Work by a form. */
 export function workBy(
   inputs: AttentionInputs,
-  { kernel, tiles, blockRows }: ForwardForm,
+  { kernel, tiles, blockRows, products }: ForwardForm,
 ): AttentionWork {
-  return { kernel, config: { ...tiles, ...compiledIn(inputs) }, blockRows, rowHeads: 1, splits: 1 };
+  const config = { ...tiles, ...compiledIn(inputs), halfProducts: products === "f16" };
+  return { kernel, config, blockRows, rowHeads: 1, splits: 1 };
 }
 
 function attend(inputs: AttentionInputs, form: ForwardForm, out: DeviceArray): void {

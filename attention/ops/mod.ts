@@ -4,6 +4,7 @@ import type { BackwardOp, ForwardOp, Op } from "../dispatch.ts";
 import { type AttentionInputs, attentionInputs, type AttentionOptions } from "../inputs.ts";
 import { flashForward } from "./flash.ts";
 import { flashBackward } from "./flash_backward.ts";
+import { halfForward } from "./half.ts";
 import { mathForward } from "./math.ts";
 import { mathBackward } from "./math_backward.ts";
 import { prefersSplit, splitForward } from "./split.ts";
@@ -83,7 +84,15 @@ export const SplitKForwardOp: AttentionForwardOp = publish(splitForward, "forwar
  */
 export const MathForwardOp: AttentionForwardOp = publish(mathForward, "forward");
 
-/** All forward ops. */
+/**
+ * As {@linkcode FlashForwardOp} for f16 inputs, with products in f16 and sums of up to 16 of them rounded to f16;
+ * softmax, log-sum-exp and longer sums are f32. For inference where speed counts more than the last digits: outputs
+ * are off by some 1e-4 for standard normal inputs, and scores beyond 65,504 overflow. Never chosen unless it is
+ * asked for. Needs the device's `shader-f16`.
+ */
+export const FlashHalfForwardOp: AttentionForwardOp = publish(halfForward, "forward");
+
+/** All forward ops that compute as exactly as their output's type allows. */
 export const ALL_FORWARD_OPS: readonly AttentionForwardOp[] = [
   FlashForwardOp,
   SplitKForwardOp,
@@ -104,8 +113,8 @@ export const ALL_BACKWARD_OPS: readonly AttentionBackwardOp[] = [FlashBackwardOp
 
 /** The op that does the work of a published one. */
 export function forwardOpBehind(caller: string, op: AttentionForwardOp): ForwardOp {
-  const names = "FlashForwardOp, SplitKForwardOp or MathForwardOp";
-  return opBehind<ForwardOp>(caller, op, ALL_FORWARD_OPS, names);
+  const names = "FlashForwardOp, SplitKForwardOp, MathForwardOp or FlashHalfForwardOp";
+  return opBehind<ForwardOp>(caller, op, [...ALL_FORWARD_OPS, FlashHalfForwardOp], names);
 }
 
 /** The op that does the work of a published one. */

@@ -11,7 +11,7 @@ import { fillKeyGradients, fillQueryGradient } from "../../attention/ops/fill_gr
 import { workBy } from "../../attention/ops/forward_forms.ts";
 import { runAttention } from "../../attention/ops/launch.ts";
 import { withResults } from "../../attention/ops/results.ts";
-import { type DeviceArray } from "../../gpu/array.ts";
+import type { DeviceArray } from "../../gpu/array.ts";
 import { runtimeOf } from "../../gpu/device.ts";
 import { arrayOf, tensorFrom } from "../../gpu/tensor/base.ts";
 import { assertLess } from "@std/assert";
@@ -48,6 +48,7 @@ function attend(tiles: Tiles) {
   const form = {
     kernel: flashForwardKernel,
     tiles,
+    products: "f32" as const,
     blockRows: flashForwardBlockRows(tiles),
     workgroupBytes: stagedBytes({ headDim: K, valueDim: K, ...tiles }),
   };

@@ -16,7 +16,8 @@ export type Variant =
   | "alibi"
   | "dropout"
   | "bias"
-  | "bias with gradient";
+  | "bias with gradient"
+  | "half products";
 
 /** Element types of attention. */
 export type FloatName = "f32" | "f16" | "bf16";
@@ -107,6 +108,7 @@ function mustCases(): Case[] {
     ...bothPasses(self("must", [1, 4096, 16, 64], { ...large, quick: true })),
     self("must", [1, 4096, 16, 128], large),
     self("must", [1, 4096, 16, 64], { ...large, dtype: "f16" }),
+    self("must", [1, 4096, 16, 64], { ...large, dtype: "f16", variant: "half products" }),
   ];
 }
 

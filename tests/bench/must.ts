@@ -130,6 +130,9 @@ export const WANTED: readonly Wanted[] = [
   tflops("H16 N4096 K128 f32 forward", 36, { pass: "forward", K: 128 }),
   tflops("H16 N4096 K64 f32 training", 26, { pass: "training" }),
   tflops("H16 N4096 K64 f16 forward", 45, { pass: "forward", dtype: "f16" }),
+  tflops("H16 N4096 K64 f16 forward, products in f16", 45, {
+    ...{ pass: "forward", dtype: "f16", variant: "half products" },
+  }),
 ];
 
 /** Every figure that is wanted on a run's adapter, and whether it is reached. */

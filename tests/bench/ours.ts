@@ -7,6 +7,7 @@ import {
   BlockDiagonalMask,
   BlockDiagonalPaddedKeysMask,
   type Device,
+  FlashHalfForwardOp,
   LowerTriangularFromBottomRightLocalAttentionMask,
   LowerTriangularMask,
   memoryEfficientAttention,
@@ -159,6 +160,8 @@ function optionsOf(device: Device, what: Case): MemoryEfficientAttentionOptions 
       return { alibiSlopes: alibiSlopes(H) };
     case "dropout":
       return { p: 0.3, seed: 1 };
+    case "half products":
+      return { op: FlashHalfForwardOp };
     case "bias":
     case "bias with gradient":
       return { attnBias: device.randn([1, H, Mq, Mkv], { seed: 5, dtype }) };

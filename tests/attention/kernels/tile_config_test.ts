@@ -5,6 +5,7 @@ import {
   chooseSplitTiles,
   describeTiles,
   forwardTiles,
+  halfForwardTiles,
   largestHeadDim,
 } from "../../../attention/kernels/tile_config.ts";
 import { stagedBytes, type TiledDims, type Tiles } from "../../../attention/kernels/_kernel.ts";
@@ -41,10 +42,11 @@ function checkAll(
   assertEquals(new Set(all.map(describeTiles)).size, all.length);
 }
 
-it("forwardTiles() are sound for every head dim and subgroup size", () => {
+it("forward tiles are sound for every head dim and subgroup size", () => {
   for (const subgroupSize of SUBGROUP_SIZES) {
     for (let dim = 1; dim <= largestHeadDim(subgroupSize); dim++) {
       checkAll(forwardTiles(dim, dim, subgroupSize), dim, subgroupSize, stagedBytes);
+      checkAll(halfForwardTiles(dim, dim, subgroupSize), dim, subgroupSize, stagedBytes);
     }
   }
 });
