@@ -40,6 +40,7 @@ export {
   FlashHalfForwardOp,
   MathBackwardOp,
   MathForwardOp,
+  ShuffleForwardOp,
   SplitKForwardOp,
 } from "./ops/mod.ts";
 export {

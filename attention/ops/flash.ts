@@ -1,6 +1,7 @@
 /** The op that keeps no scores: {@linkcode flashForward}. */
 import type { ForwardOp, ForwardResult } from "../dispatch.ts";
 import type { AttentionInputs } from "../inputs.ts";
+import { flashForwardKernel } from "../kernels/flash_forward.ts";
 import { chooseForwardForm, type ForwardForm, forwardForms, workBy } from "./forward_forms.ts";
 import { type AttentionWork, runAttention } from "./launch.ts";
 import { bindingReasons, headDimReasons, workgroupMemoryReasons } from "./reasons.ts";
@@ -24,14 +25,18 @@ export const flashForward: ForwardOp = {
 
   forward(inputs: AttentionInputs, { lse }: { lse: boolean }): ForwardResult {
     return withResults(inputs, lse, (outputs) => {
-      runAttention(inputs, workBy(inputs, chooseForwardForm(inputs)), outputs);
+      const chosen = chooseForwardForm(inputs);
+      // Where another kernel is faster, this one was asked for.
+      const form = chosen.kernel === flashForwardKernel ? chosen : usualForm(inputs);
+      runAttention(inputs, workBy(inputs, form), outputs);
     });
   },
 };
 
 /** The form for where nothing is measured. */
 function usualForm(inputs: AttentionInputs): ForwardForm {
-  return forwardForms(inputs)[0]!.value;
+  const forms = forwardForms(inputs).map(({ value }) => value);
+  return forms.find(({ kernel }) => kernel === flashForwardKernel) ?? forms[0]!;
 }
 
 /** The usual kernel for these inputs, and how it divides the work. */

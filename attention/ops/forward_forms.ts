@@ -5,6 +5,11 @@ import type { Candidate } from "../../gpu/tuning/tuner.ts";
 import type { AttentionInputs } from "../inputs.ts";
 import { stagedBytes, type Tiles } from "../kernels/_kernel.ts";
 import { flashForwardBlockRows, flashForwardKernel } from "../kernels/flash_forward.ts";
+import {
+  shuffleForwardBlockRows,
+  shuffleForwardKernel,
+  shuffleForwardTiles,
+} from "../kernels/shuffle_forward.ts";
 import { describeTiles, forwardTiles, halfForwardTiles } from "../kernels/tile_config.ts";
 import { compiledIn } from "./compiled.ts";
 import { type AttentionWork, runAttention } from "./launch.ts";
@@ -42,21 +47,50 @@ type FormArguments = [
 ];
 
 const formsFor = memo((...[products, K, Kv, subgroupSize, room]: FormArguments) => {
-  const dims = { headDim: K, valueDim: Kv };
-  const tilesFor = products === "f16" ? halfForwardTiles : forwardTiles;
-  const all = tilesFor(K, Kv, subgroupSize).map((tiles): Candidate<ForwardForm> => ({
+  const all = products === "f16"
+    ? halfForwardTiles(K, Kv, subgroupSize).map((tiles) => flashForm(K, Kv, tiles, products))
+    : [
+      ...shuffleForms(K, Kv, subgroupSize),
+      ...forwardTiles(K, Kv, subgroupSize).map((tiles) => flashForm(K, Kv, tiles, products)),
+    ];
+  const fitting = all.filter(({ value }) => value.workgroupBytes <= room);
+  return fitting.length > 0 ? fitting : all.slice(0, 1);
+});
+
+function flashForm(
+  K: number,
+  Kv: number,
+  tiles: Tiles,
+  products: Products,
+): Candidate<ForwardForm> {
+  return {
     name: describeTiles(tiles),
     value: {
       kernel: flashForwardKernel,
       tiles,
       products,
       blockRows: flashForwardBlockRows(tiles),
-      workgroupBytes: stagedBytes({ ...dims, ...tiles }),
+      workgroupBytes: stagedBytes({ headDim: K, valueDim: Kv, ...tiles }),
     },
-  }));
-  const fitting = all.filter(({ value }) => value.workgroupBytes <= room);
-  return fitting.length > 0 ? fitting : all.slice(0, 1);
-});
+  };
+}
+
+/** The form for narrow subgroups, where these are. */
+function shuffleForms(K: number, Kv: number, subgroupSize: number): Candidate<ForwardForm>[] {
+  const tiles = shuffleForwardTiles(K, Kv, subgroupSize);
+  if (!tiles) return [];
+  const { rows, threads } = tiles;
+  return [{
+    name: `shuffles, ${rows} row${rows > 1 ? "s" : ""} a thread, ${threads} threads`,
+    value: {
+      kernel: shuffleForwardKernel,
+      tiles,
+      products: "f32",
+      blockRows: shuffleForwardBlockRows(tiles),
+      workgroupBytes: 0,
+    },
+  }];
+}
 
 /** The form to use. The first call for a class of problems may time all of them. */
 export function chooseForwardForm(

@@ -7,6 +7,7 @@ import { flashBackward } from "./flash_backward.ts";
 import { halfForward } from "./half.ts";
 import { mathForward } from "./math.ts";
 import { mathBackward } from "./math_backward.ts";
+import { prefersShuffle, shuffleForward } from "./shuffle.ts";
 import { prefersSplit, splitForward } from "./split.ts";
 
 /** An op as callers see it. */
@@ -36,9 +37,10 @@ export interface AttentionBackwardOp extends AttentionOp {
 
 /** All ops inside, in the order in which they are tried on these inputs. */
 export function forwardOpsFor(inputs: AttentionInputs): readonly ForwardOp[] {
-  return prefersSplit(inputs)
-    ? [splitForward, flashForward, mathForward]
-    : [flashForward, splitForward, mathForward];
+  if (prefersSplit(inputs)) return [splitForward, shuffleForward, flashForward, mathForward];
+  return prefersShuffle(inputs)
+    ? [shuffleForward, flashForward, splitForward, mathForward]
+    : [flashForward, shuffleForward, splitForward, mathForward];
 }
 
 /** The backward ops in the order in which they are tried. */
@@ -71,6 +73,13 @@ function publish<T extends AttentionOp>(op: Op, direction: string): T {
 export const FlashForwardOp: AttentionForwardOp = publish(flashForward, "forward");
 
 /**
+ * Memory-efficient attention as {@linkcode FlashForwardOp}, with keys and values handed round in the subgroup
+ * instead of through workgroup memory: for drivers that compute on the CPU, and GPUs with subgroups of 4 to 16.
+ * Head dims up to 256, or 64 for subgroups of 16.
+ */
+export const ShuffleForwardOp: AttentionForwardOp = publish(shuffleForward, "forward");
+
+/**
  * Attention with the keys cut into parts that are computed side by side and merged: for few queries
  * against many keys, as in decoding (Dao et al., "Flash-Decoding", 2023). Chosen by itself for 256 keys or
  * more if there are at most 16 rows that share a key head, or so few queries, sequences and heads that the
@@ -95,6 +104,7 @@ export const FlashHalfForwardOp: AttentionForwardOp = publish(halfForward, "forw
 /** All forward ops that compute as exactly as their output's type allows. */
 export const ALL_FORWARD_OPS: readonly AttentionForwardOp[] = [
   FlashForwardOp,
+  ShuffleForwardOp,
   SplitKForwardOp,
   MathForwardOp,
 ];
@@ -113,7 +123,8 @@ export const ALL_BACKWARD_OPS: readonly AttentionBackwardOp[] = [FlashBackwardOp
 
 /** The op that does the work of a published one. */
 export function forwardOpBehind(caller: string, op: AttentionForwardOp): ForwardOp {
-  const names = "FlashForwardOp, SplitKForwardOp, MathForwardOp or FlashHalfForwardOp";
+  const names =
+    "FlashForwardOp, ShuffleForwardOp, SplitKForwardOp, MathForwardOp or FlashHalfForwardOp";
   return opBehind<ForwardOp>(caller, op, [...ALL_FORWARD_OPS, FlashHalfForwardOp], names);
 }
 

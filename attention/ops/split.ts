@@ -6,7 +6,7 @@ import { stagedBytes } from "../kernels/_kernel.ts";
 import { splitForwardKernel, splitForwardWorkgroupBytes } from "../kernels/split_forward.ts";
 import { chooseSplits, chooseSplitTiles } from "../kernels/tile_config.ts";
 import { compiledIn } from "./compiled.ts";
-import { flashWork } from "./flash.ts";
+import { forwardForms, workBy } from "./forward_forms.ts";
 import { type AttentionWork, runAttention } from "./launch.ts";
 import { bindingReasons, headDimReasons, workgroupMemoryReasons } from "./reasons.ts";
 import { withResults } from "./results.ts";
@@ -16,7 +16,7 @@ import { sequencesOf, sharesKeys } from "./sequences.ts";
  * Attention with the keys cut into parts for workgroups of their own, whose results are merged: for
  * decoding, where few queries would leave most of a device idle. Up to 16 rows go through
  * {@linkcode splitForwardKernel}, where heads that share a key head read it together, more through
- * {@linkcode flashForwardKernel}. Memory O(B Mq H Kv) for each part.
+ * the kernel that is usual on the adapter. Memory O(B Mq H Kv) for each part.
  */
 export const splitForward: ForwardOp = {
   name: "splitKF",
@@ -52,7 +52,12 @@ export function prefersSplit(inputs: AttentionInputs): boolean {
   const { queries, rows, keys } = longest(inputs);
   if (rows === 0 || keys < MANY_KEYS) return false;
   return rows <= FEW_ROWS ||
-    (queries <= flashWork(inputs).blockRows && splitWork(inputs).splits > 1);
+    (queries <= wholeWork(inputs).blockRows && splitWork(inputs).splits > 1);
+}
+
+/** The usual kernel for more rows. */
+function wholeWork(inputs: AttentionInputs): AttentionWork {
+  return workBy(inputs, forwardForms(inputs)[0]!.value);
 }
 
 /** The most queries and keys of a block, and the rows that share a key head. */
@@ -70,7 +75,7 @@ export function splitWork(inputs: AttentionInputs): AttentionWork {
   const { queries, rows, keys } = longest(inputs);
   const blocks = mask.blocks?.length ?? B;
   if (rows > FEW_ROWS) {
-    const work = flashWork(inputs);
+    const work = wholeWork(inputs);
     const jobs = blocks * ceilDiv(queries, work.blockRows) * G * H;
     return { ...work, splits: chooseSplits(jobs, keys, info.isFallback) };
   }

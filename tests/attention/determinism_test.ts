@@ -1,6 +1,5 @@
 /** The same bits every time, and whatever lies in memory behind what is to be read. */
 import {
-  ALL_FORWARD_OPS,
   type AttentionBias,
   type AttentionForwardOptions,
   cat,
@@ -13,6 +12,7 @@ import {
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { sharedDevice } from "../_device.ts";
+import { forwardOpsOn } from "./_ops.ts";
 import { randomValues } from "./_compare.ts";
 import { MASK_FAMILIES, SHORT_BLOCKS } from "./_mask_cases.ts";
 
@@ -62,7 +62,7 @@ async function bitsOf(
   return results.map((values) => new Uint32Array(Float32Array.from(values).buffer));
 }
 
-for (const op of ALL_FORWARD_OPS) {
+for (const op of forwardOpsOn(device)) {
   describe(`${op.name} gives the same bits`, () => {
     const attnBias = new LowerTriangularFromBottomRightMask();
     // 5 queries are few enough for splitKF to cut 600 keys into parts.

@@ -1,6 +1,5 @@
 /** Dropout of weights: which are dropped, that all ops drop the same, and as often as they should. */
 import {
-  ALL_FORWARD_OPS,
   type AttentionForwardOp,
   BlockDiagonalMask,
   type Device,
@@ -15,6 +14,7 @@ import {
 import { assert, assertEquals, assertLess, assertNotEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { sharedDevice } from "../_device.ts";
+import { forwardOpsOn } from "./_ops.ts";
 import { assertMatchesReference, bmhk, randomValues } from "./_compare.ts";
 import { MASK_FAMILIES, SHORT_BLOCKS } from "./_mask_cases.ts";
 import { keptFactor } from "./_places.ts";
@@ -66,7 +66,7 @@ function keptByHost({ B, Mq, H, p, seed = 0 }: MaskCall): number[] {
   });
 }
 
-for (const op of ALL_FORWARD_OPS) {
+for (const op of forwardOpsOn(device)) {
   describe(`${op.name} dropout`, () => {
     it("equals the reference, at upstream's lengths", async () => {
       for (const Mq of [2, 33]) {

@@ -1,6 +1,5 @@
 /** Half-precision storage through every op: layouts, head dims, biases, outputs, extremes, refusals. */
 import {
-  ALL_FORWARD_OPS,
   FlashForwardOp,
   LowerTriangularMask,
   MathForwardOp,
@@ -10,6 +9,7 @@ import {
 import { assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { sharedDevice } from "../_device.ts";
+import { forwardOpsOn } from "./_ops.ts";
 import { assertMatchesReference, bmhk, type FloatName, UPSTREAM_OF } from "./_compare.ts";
 
 const device = await sharedDevice();
@@ -26,7 +26,7 @@ describe("attention on halves", () => {
   for (const [K, Kv, padded] of layouts) {
     it(`takes K = ${K}, Kv = ${Kv}${padded ? " between NaN" : ""}`, async () => {
       for (const dtype of HALVES) {
-        for (const op of ALL_FORWARD_OPS) {
+        for (const op of forwardOpsOn(device)) {
           // One row keeps splitKF's kernels short, which takes some seconds off their compilation.
           const Mq = op === SplitKForwardOp ? 1 : 9;
           await assertMatchesReference(device, bmhk([2, Mq, 21, 2, K, Kv], { op, dtype, padded }));
@@ -121,7 +121,7 @@ it("attention meets upstream's tolerances on upstream's inputs, of standard devi
   }
 });
 
-for (const op of ALL_FORWARD_OPS) {
+for (const op of forwardOpsOn(device)) {
   describe(`${op.name} at the ends of the ranges`, () => {
     it("adds products far beyond f16 as f32", async () => {
       // Scores are multiples of 200 * 200 * 2 / 8 = 10,000 up to 320,000, so that one weight is 1.

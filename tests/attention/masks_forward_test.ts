@@ -1,6 +1,5 @@
 /** Every mask through every op: against the reference, and with NaN wherever a mask hides keys. */
 import {
-  ALL_FORWARD_OPS,
   AttentionBias,
   type AttentionForwardOp,
   BlockDiagonalCausalWithOffsetGappyKeysMask,
@@ -13,6 +12,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import * as masks from "../../attention/masks/mod.ts";
 import { sharedDevice } from "../_device.ts";
+import { forwardOpsOn } from "./_ops.ts";
 import { assertMatchesReference, type Case, randomValues } from "./_compare.ts";
 import { MASK_CASES, MASK_FAMILIES, type MaskCase, SHORT_BLOCKS } from "./_mask_cases.ts";
 
@@ -34,7 +34,7 @@ it("_mask_cases.ts has every mask class but the abstract ones", () => {
   assertEquals(concrete.filter((name) => !elsewhere.includes(name)), [...MASK_CASES.keys()].sort());
 });
 
-for (const op of ALL_FORWARD_OPS) {
+for (const op of forwardOpsOn(device)) {
   describe(`${op.name} masks`, () => {
     for (const [name, cases] of MASK_CASES) {
       it(`computes what ${name} allows`, async () => {

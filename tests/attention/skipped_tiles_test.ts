@@ -11,7 +11,7 @@ import {
 import { assertEquals, assertGreater, assertLess, assertLessOrEqual } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { attentionInputs } from "../../attention/inputs.ts";
-import type { AttentionKernelConfig } from "../../attention/kernels/_kernel.ts";
+import { type AttentionKernelConfig, stagedKeys } from "../../attention/kernels/_kernel.ts";
 import { flashWork } from "../../attention/ops/flash.ts";
 import { type AttentionWork, runAttention } from "../../attention/ops/launch.ts";
 import { withResults } from "../../attention/ops/results.ts";
@@ -20,16 +20,16 @@ import { sharedDevice } from "../_device.ts";
 
 const device = await sharedDevice();
 
-const LOOP = "for (var tile_key = from_key; tile_key < to_key; tile_key += TILE) {";
-const RESULT = "lse_bits(m[r], sum)";
+const LOOP = "for (var staged_key = from_key; staged_key < to_key; staged_key += STAGED) {";
+const RESULT = "lse_bits(m[w], sum)";
 
-/** The kernel with one change: it writes how many tiles of keys its workgroup visited, instead of the lse. */
+/** The kernel with one change: it writes how often its workgroup staged keys, instead of the lse. */
 function counting(work: AttentionWork): AttentionWork {
   return {
     ...work,
     kernel: (config: AttentionKernelConfig): Kernel => {
       const kernel = work.kernel(config);
-      assertEquals(kernel.source.split(LOOP).length, 2, "the kernel has one loop over tiles");
+      assertEquals(kernel.source.split(LOOP).length, 2, "the kernel has one loop that stages keys");
       assertGreater(kernel.source.split(RESULT).length, 1);
       const source = kernel.source
         .replace(LOOP, `var turns = 0u;\n${LOOP}\nturns += 1u;`)
@@ -39,7 +39,7 @@ function counting(work: AttentionWork): AttentionWork {
   };
 }
 
-/** Keys of the tiles that each query's workgroup visited, for one head; and rows and keys of a tile. */
+/** Keys that each query's workgroup staged, for one head; and rows of a workgroup, and keys staged at once. */
 async function visited(M: number, attnBias?: AttentionBias, keys = M) {
   using q = device.zeros([1, M, 1, 16]);
   using k = device.zeros([1, keys, 1, 16]);
@@ -48,7 +48,7 @@ async function visited(M: number, attnBias?: AttentionBias, keys = M) {
   const result = withResults(inputs, true, (outputs) => {
     runAttention(inputs, counting(work), outputs);
   });
-  const { tile } = work.config;
+  const tile = stagedKeys(work.config);
   const counts = [...await result.lse!.data()].map((turns) => turns * tile);
   result.out.dispose();
   result.lse!.dispose();

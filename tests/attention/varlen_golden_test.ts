@@ -1,14 +1,11 @@
 /** Masks, shared heads and ALiBi through every op, against what PyTorch computed block by block. */
-import {
-  ALL_FORWARD_OPS,
-  memoryEfficientAttentionForwardRequiresGrad,
-  tidy,
-} from "@denoformers/attention";
+import { memoryEfficientAttentionForwardRequiresGrad, tidy } from "@denoformers/attention";
 import { assertAllClose } from "@denoformers/attention/testing";
 import { assertGreater } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import golden from "../fixtures/varlen_golden.json" with { type: "json" };
 import { sharedDevice } from "../_device.ts";
+import { forwardOpsOn } from "./_ops.ts";
 import { TIGHT } from "./_compare.ts";
 import { type GoldenCase, makeGolden } from "./masks/_golden.ts";
 
@@ -35,7 +32,7 @@ const numbers = ({ shape, data }: Stored) => ({ shape, data: data.map(Number) })
 
 it("varlen_golden.json has cases", () => assertGreater(cases.length, 10));
 
-for (const op of ALL_FORWARD_OPS) {
+for (const op of forwardOpsOn(device)) {
   describe(`${op.name} agrees with PyTorch`, () => {
     for (const { name, made, query, key, value, slopes, out, lse } of cases) {
       it(`on ${name}`, async () => {
