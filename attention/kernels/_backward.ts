@@ -20,7 +20,6 @@ import {
   declareInputs,
   declareTable,
   declareTerms,
-  enableHalves,
   partsPerLane,
   sharingOf,
   tileConstants,
@@ -58,7 +57,6 @@ export interface BackwardKernelConfig extends
     | "laneStride"
     | "wholeApart"
     | "storage"
-    | "nativeHalves"
     | "output"
     | "bias"
     | "alibi"
@@ -129,21 +127,17 @@ function buildKernel(
   config: BackwardKernelConfig,
   { constants, major, outputs, body }: Parameters<typeof backwardKernel>[2],
 ): Kernel {
-  const { valueDim, lanes, storage, gradStorage, output, aligned, nativeHalves = false } = config;
+  const { valueDim, lanes, storage, gradStorage, output, aligned } = config;
   const all = { ...tileConstants(config), STATS_WORDS: statsWords(config), ...constants };
   const bias = declareBias(config.bias);
   const gradVecs = partsPerLane(config).vParts * lanes;
   const inputs = [
     ...declareInputs(config),
-    declareRows("grad", gradStorage, valueDim, gradVecs, aligned.grad, {
-      suffix: "_grad",
-      nativeHalves,
-    }),
+    declareRows("grad", gradStorage, valueDim, gradVecs, aligned.grad, { suffix: "_grad" }),
     declareTable,
     ...(bias ? [bias] : []),
   ];
   const source = [
-    enableHalves(config),
     BACKWARD_PARAMS.wgsl,
     declareConstants(all),
     declareFour({}),

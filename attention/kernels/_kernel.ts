@@ -51,9 +51,7 @@ export interface TiledDims extends Tiles {
 export interface AttentionKernelConfig extends TiledDims {
   /** Element type of query, key and value. */
   readonly storage: FloatDType;
-  /** Whether shaders on the device have the type f16. */
-  readonly nativeHalves?: boolean;
-  /** Whether products are taken, and a few of them summed, in f16; needs `nativeHalves`. Default `false`. */
+  /** Whether products are taken, and a few of them summed, in f16, which shaders must have. Default `false`. */
   readonly halfProducts?: boolean;
   /** Element type of the output. */
   readonly output: FloatDType;
@@ -209,10 +207,8 @@ function buildKernel(
 }
 
 /** The line before everything else that shaders with the type f16 need. */
-export function enableHalves(
-  { nativeHalves = false }: { readonly nativeHalves?: boolean },
-): string {
-  return nativeHalves ? "enable f16;\n" : "";
+function enableHalves({ halfProducts = false }: AttentionKernelConfig): string {
+  return halfProducts ? "enable f16;\n" : "";
 }
 
 /** `Four`: four elements of a row as kernels hold and stage them. */
@@ -286,13 +282,19 @@ export function declareTerms(
 
 /** Query, key and value, in the order of their bindings. */
 export function declareInputs(
-  config: TiledDims & Pick<AttentionKernelConfig, "storage" | "aligned" | "nativeHalves">,
+  config: TiledDims & Pick<AttentionKernelConfig, "storage" | "aligned" | "halfProducts">,
 ): ((binding: number) => string)[] {
-  const { headDim, valueDim, lanes, storage, aligned, nativeHalves = false } = config;
+  const { headDim, valueDim, lanes, storage, aligned, halfProducts = false } = config;
   const { kParts, vParts } = partsPerLane(config);
   return [
-    declareRows("query", storage, headDim, kParts * lanes, aligned.query, { nativeHalves }),
-    declareRows("key", storage, headDim, kParts * lanes, aligned.key, { nativeHalves }),
-    declareRows("value", storage, valueDim, vParts * lanes, aligned.value, { nativeHalves }),
+    declareRows("query", storage, headDim, kParts * lanes, aligned.query, {
+      nativeHalves: halfProducts,
+    }),
+    declareRows("key", storage, headDim, kParts * lanes, aligned.key, {
+      nativeHalves: halfProducts,
+    }),
+    declareRows("value", storage, valueDim, vParts * lanes, aligned.value, {
+      nativeHalves: halfProducts,
+    }),
   ];
 }

@@ -5,16 +5,15 @@ import { isAligned } from "./operands.ts";
 
 /** What kernels are compiled for, besides their tiles. */
 export function compiledIn(
-  { runtime, sizes, query, key, value, storage, bias, alibi, dropout }: AttentionInputs,
+  { sizes, query, key, value, storage, bias, alibi, dropout }: AttentionInputs,
 ): Pick<
   AttentionKernelConfig,
-  "headDim" | "valueDim" | "storage" | "nativeHalves" | "aligned" | "bias" | "alibi" | "dropout"
+  "headDim" | "valueDim" | "storage" | "aligned" | "bias" | "alibi" | "dropout"
 > {
   return {
     headDim: sizes.K,
     valueDim: sizes.Kv,
     storage,
-    nativeHalves: storage === "f16" && runtime.info.f16,
     aligned: { query: isAligned(query), key: isAligned(key), value: isAligned(value) },
     bias: (bias?.dtype ?? "none") as AttentionKernelConfig["bias"],
     alibi: alibi !== undefined,

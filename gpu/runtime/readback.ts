@@ -125,27 +125,38 @@ export class Readback {
    * then ended. Throws what went wrong with it, if anything did.
    */
   async read(source: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+    if (this.#canPoll && bytes <= MAX_STAGING_BYTES) {
+      // Deno 2.9 copies what is mapped for reading: there is no need to copy that once more.
+      let kept: ArrayBuffer | undefined;
+      await this.#readPiece(source, 0, bytes, (range) => kept = range.transfer());
+      return kept!;
+    }
     const result = new ArrayBuffer(bytes);
     for (let offset = 0; offset < bytes; offset += MAX_STAGING_BYTES) {
       const size = Math.min(bytes - offset, MAX_STAGING_BYTES);
-      await this.#readPiece(source, offset, new Uint8Array(result, offset, size));
+      const target = new Uint8Array(result, offset, size);
+      await this.#readPiece(source, offset, size, (range) => target.set(new Uint8Array(range)));
     }
     return result;
   }
 
-  async #readPiece(source: GPUBuffer, offset: number, target: Uint8Array): Promise<void> {
-    const size = Math.max(MIN_STAGING_BYTES, 2 ** Math.ceil(Math.log2(target.length)));
+  async #readPiece(
+    source: GPUBuffer,
+    offset: number,
+    bytes: number,
+    copyOut: (range: ArrayBuffer) => void,
+  ): Promise<void> {
+    const size = Math.max(MIN_STAGING_BYTES, 2 ** Math.ceil(Math.log2(bytes)));
     const staging = this.#take(size);
-    this.#commands.copy(source, offset, staging.buffer, target.length);
+    this.#commands.copy(source, offset, staging.buffer, bytes);
     const settled = this.#faults.settle();
     settled.catch(() => {}); // It is awaited below; a failed mapping must not leave it unhandled.
-    const copyOut = (range: ArrayBuffer) => target.set(new Uint8Array(range, 0, target.length));
     try {
       if (this.#canPoll && staging.mappedBefore) {
-        await this.#mapByPolling(staging, target.length, copyOut);
+        await this.#mapByPolling(staging, bytes, copyOut);
       } else {
         await this.#mapOrdinarily(staging);
-        copyOut(staging.buffer.getMappedRange(0, target.length));
+        copyOut(staging.buffer.getMappedRange(0, bytes));
         staging.buffer.unmap();
         this.#put(staging);
       }

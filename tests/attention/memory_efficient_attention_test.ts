@@ -8,6 +8,7 @@ import {
   memoryEfficientAttentionForward,
   memoryEfficientAttentionForwardRequiresGrad,
   requestDevice,
+  ShuffleForwardOp,
   type Tensor,
 } from "@denoformers/attention";
 import { assertEquals, assertLess, assertThrows } from "@std/assert";
@@ -219,6 +220,8 @@ describe("memoryEfficientAttention() errors", () => {
 \`flashF\` is not supported because:
     head dim K = 520 > 512
     head dim Kv = 520 > 512
+\`shuffleF\` is not supported because:
+    ${ShuffleForwardOp.notSupportedReasons(wide, wide, wide)[0]}
 \`splitKF\` is not supported because:
     head dim K = 520 > 512
     head dim Kv = 520 > 512
@@ -241,7 +244,7 @@ describe("memoryEfficientAttention() errors", () => {
     assertRefused(
       () => attend(q, q, { op: { name: "mine", notSupportedReasons: () => [] } }),
       TypeError,
-      "op is mine, expected FlashForwardOp, SplitKForwardOp or MathForwardOp",
+      "op is mine, expected FlashForwardOp, ShuffleForwardOp, SplitKForwardOp, MathForwardOp or FlashHalfForwardOp",
     );
     using out = memoryEfficientAttention(wide, wide, wide);
     assertEquals((await out.data()).length, 1800);

@@ -106,6 +106,7 @@ function mustCases(): Case[] {
     ...against,
     self("must", [1, 4096, 8, 64], { ...f32, variant: "causal" }),
     ...bothPasses(self("must", [1, 4096, 16, 64], { ...large, quick: true })),
+    self("must", [1, 4096, 16, 64], { ...large, variant: "causal" }),
     self("must", [1, 4096, 16, 128], large),
     self("must", [1, 4096, 16, 64], { ...large, dtype: "f16" }),
     self("must", [1, 4096, 16, 64], { ...large, dtype: "f16", variant: "half products" }),

@@ -59,7 +59,13 @@ export function fmaSource(form: FmaForm): string {
   const names = Array.from({ length: accumulators }, (_, i) => `a${i}`);
   const step = (a: string) => builtin ? `${a} = fma(${a}, b, c);` : `${a} = ${a} * b + c;`;
   const isHalf = type.includes("f16");
-  const total = names.join(" + ");
+  const lanes = lanesOf(type);
+  const number = (value: number) => `${value}.0${isHalf ? "h" : "f"}`;
+  // Every number begins with another value: compilers compute equal ones once.
+  const start = (i: number) =>
+    `c * ${type}(${Array.from({ length: lanes }, (_, l) => number(1 + i * lanes + l)).join(", ")})`;
+  const sum = `(${names.join(" + ")})`;
+  const ends = ["x", "y", "z", "w"].slice(0, lanes).map((axis) => `f32(total.${axis})`);
   return /* wgsl */ `${isHalf ? "enable f16;\n" : ""}
 struct Params { turns: u32, factor: f32, addend: f32 }
 @group(0) @binding(0) var<storage, read_write> results: array<f32>;
@@ -69,12 +75,12 @@ struct Params { turns: u32, factor: f32, addend: f32 }
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let b = ${type}(${isHalf ? "f16(params.factor)" : "params.factor"});
   let c = ${type}(${isHalf ? "f16(params.addend)" : "params.addend"});
-  ${names.map((a, i) => `var ${a} = c * ${isHalf ? `${i + 1}.0h` : `${i + 1}.0f`};`).join("\n  ")}
+  ${names.map((a, i) => `var ${a} = ${start(i)};`).join("\n  ")}
   for (var turn = 0u; turn < params.turns; turn++) {
     ${Array.from({ length: rounds }, () => names.map(step).join(" ")).join("\n    ")}
   }
-  let total = ${total};
-  results[id.x] = f32(${lanesOf(type) > 1 ? "total.x" : "total"});
+  let total = ${sum};
+  results[id.x] = ${lanes > 1 ? ends.join(" + ") : "f32(total)"};
 }
 `;
 }

@@ -27,7 +27,7 @@ const TURNS = { min: 3, max: 15, quickMax: 7, budget: { cpu: 20_000, gpu: 3000 }
 const MAX_READ_ELEMENTS = 2 ** 26;
 
 /** How long a profile should be on a GPU, in ms, and how many calls it has at most. */
-const PROFILE = { milliseconds: 20, maxCalls: 40 };
+const PROFILE = { milliseconds: { cpu: 20, gpu: 80 }, maxCalls: 200 };
 
 /** Who gave right results in a case, and the times of the calls with read-back. */
 interface Entry {
@@ -92,8 +92,8 @@ async function enter(
   let prepared: Prepared | undefined;
   try {
     prepared = await prepare();
-    watch.resetPeak(name); // What it took to make the inputs is left out, the inputs are not.
     const error = await errorOf(known, await prepared.results());
+    watch.resetPeak(name); // What it took to make the inputs and to begin is left out, the inputs are not.
     if (isReadWhole(what)) await prepared.run(); // Memory is measured with results being read.
     if (error <= TOLERANCE[what.dtype]) {
       entries.push({ name, prepared, error, times: [] });
@@ -135,7 +135,9 @@ async function timeInTurns(
       await prepared.run();
       times.push(performance.now() - start);
     }
-    if (isProfiled) gpuTimes.push(await profiled(device, ours, calls));
+    if (!isProfiled) continue;
+    if (!isFallback) await profiled(device, ours, calls); // The clocks of a GPU fall while it waits.
+    gpuTimes.push(await profiled(device, ours, calls));
   }
   return gpuTimes;
 }
@@ -144,7 +146,8 @@ async function timeInTurns(
 async function callsOfProfile(device: Device, ours: OurCase): Promise<number> {
   await profiled(device, ours, 1);
   const once = await profiled(device, ours, 1);
-  return Math.min(PROFILE.maxCalls, Math.max(1, Math.ceil(PROFILE.milliseconds / once)));
+  const wanted = PROFILE.milliseconds[device.info.isFallback ? "cpu" : "gpu"];
+  return Math.min(PROFILE.maxCalls, Math.max(1, Math.ceil(wanted / once)));
 }
 
 /** Time of a call's kernels on the GPU, in ms: the mean of several calls one behind the other. */

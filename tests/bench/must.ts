@@ -77,13 +77,16 @@ function shareOfCeiling({ rows, ceilings, ...rest }: Results): number | undefine
   return tflops && ceilings ? 100 * tflops / ceilings.f32.rate : undefined;
 }
 
-function causalShare(results: Results): number | undefined {
-  const time = (variant: Case["variant"]) => {
-    const found = timedOutcome(find(results, { ...against(4096, "forward"), variant }), OURS);
-    return found?.gpuMs ?? found?.wallMs;
+function causalShare(heads: number): Wanted["measured"] {
+  return (results) => {
+    const time = (variant: Case["variant"]) => {
+      const wanted = { ...against(4096, "forward"), H: heads, variant };
+      const found = timedOutcome(find(results, wanted), OURS);
+      return found?.gpuMs ?? found?.wallMs;
+    };
+    const [causal, full] = [time("causal"), time("none")];
+    return causal && full && causal / full;
   };
-  const [causal, full] = [time("causal"), time("none")];
-  return causal && full && causal / full;
 }
 
 function faster(
@@ -122,10 +125,11 @@ export const WANTED: readonly Wanted[] = [
     what: `N 4096 forward, peak memory, of ${peer}'s`,
     ...{ limit: 3, better: "less", unit: "%", applies: always, measured: memoryShare(peer) },
   })),
-  {
-    what: "N 4096 forward, causal time over full time",
-    ...{ limit: 0.6, better: "less", unit: "", applies: always, measured: causalShare },
-  },
+  ...[8, 16].map((heads): Wanted => ({
+    what: `H${heads} N 4096 forward, causal time over full time`,
+    ...{ limit: 0.6, better: "less", unit: "", measured: causalShare(heads) },
+    applies: heads === 8 ? always : isNvidia,
+  })),
   tflops("H16 N4096 K64 f32 forward", 38, { pass: "forward" }),
   tflops("H16 N4096 K128 f32 forward", 36, { pass: "forward", K: 128 }),
   tflops("H16 N4096 K64 f32 training", 26, { pass: "training" }),

@@ -49,6 +49,18 @@ describe("reading back", () => {
     for (const other of others) other.dispose();
   });
 
+  it("gives results that later reads and emptied caches leave as they are", async () => {
+    const results: Float32Array[] = [];
+    for (let i = 0; i < 5; i++) {
+      using x = device.full([70_000], i);
+      results.push(await x.data());
+    }
+    device.emptyCache();
+    using y = device.full([70_000], -1);
+    await y.data();
+    for (const [i, data] of results.entries()) assert(data.every((value) => value === i));
+  });
+
   it("leaves nothing behind when several reads end in any order", async () => {
     const before = device.memory();
     const read = async (size: number) => {
