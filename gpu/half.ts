@@ -118,14 +118,15 @@ function narrowToBf16(word: number): number {
 }
 
 /**
- * The exponents' biases are 112 apart, 0x38000000 in place, and twice that apart for infinity and NaN. A
- * subnormal is a whole number of 2^-24, and its float is normal.
+ * The exponents' biases are 112 apart, 0x38000000 in place, and twice that apart for infinity and NaN. With an
+ * exponent of 1 a subnormal reads as itself and 2^-14, which is subtracted exactly; its float is normal.
  */
 const DECODE_F16 = /* wgsl */ `(bits: vec4u) -> vec4f {
   let sign = (bits & vec4u(0x8000u)) << vec4u(16u);
   let magnitude = bits & vec4u(0x7fffu);
-  let subnormal = bitcast<vec4u>(vec4f(magnitude) * 5.9604644775390625e-8);
   var word = (magnitude << vec4u(13u)) + vec4u(0x38000000u);
+  let doubled = bitcast<vec4f>(word + vec4u(0x00800000u));
+  let subnormal = bitcast<vec4u>(doubled - vec4f(6.103515625e-5));
   word += select(vec4u(0u), vec4u(0x38000000u), magnitude >= vec4u(0x7c00u));
   word = select(word, subnormal, magnitude < vec4u(0x0400u));
   return bitcast<vec4f>(sign | word);
