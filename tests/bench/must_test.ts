@@ -61,7 +61,7 @@ describe("verdicts()", () => {
       ["N 4096 forward, peak memory, of jax-js's", 2.5, "ok"],
       // What a peer held counts whether or not its result was right.
       ["N 4096 forward, peak memory, of tfjs's", 100 / 30, "missed"],
-      ["N 4096 forward, causal time over full time", 0.55, "ok"],
+      ["H8 N 4096 forward, causal time over full time", 0.55, "ok"],
     ]);
   });
 
