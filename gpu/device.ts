@@ -202,6 +202,8 @@ export class Device {
     let result: T;
     try {
       result = await fn();
+      // Work that the GPU refuses writes no timestamps, and a driver may wait for these without end.
+      await this.#runtime.sync();
     } catch (error) {
       profiler.cancel();
       throw error;

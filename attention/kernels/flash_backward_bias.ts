@@ -7,7 +7,7 @@
  *
  * Time O(B H Mq Mkv (K + Kv)), less what the mask hides. Memory: the gradient.
  */
-import type { Kernel } from "../../gpu/runtime/kernels.ts";
+import { type Kernel, MAIN } from "../../gpu/runtime/kernels.ts";
 import { backwardKernel, type BackwardKernelConfig } from "./_backward.ts";
 import { partsPerLane } from "./_kernel.ts";
 import {
@@ -29,12 +29,7 @@ const BODY = /* wgsl */ `
 var<workgroup> key_tile: array<array<array<vec4f, LANES>, K_PARTS>, STAGED>;
 var<workgroup> value_tile: array<array<array<vec4f, LANES>, V_PARTS>, STAGED>;
 
-@compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3u,
-  @builtin(num_workgroups) workgroups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${MAIN}
   // Which rows of which of the bias's heads.
   let job = workgroup_index(workgroup, workgroups);
   if (job >= params.jobs) { return; }

@@ -8,7 +8,7 @@
  *
  * Time O(B H Mq Mkv (2 K + 2 Kv)), less what the mask hides. Memory: the gradients.
  */
-import type { Kernel } from "../../gpu/runtime/kernels.ts";
+import { type Kernel, MAIN } from "../../gpu/runtime/kernels.ts";
 import { backwardKernel, type BackwardKernelConfig, gradientRows } from "./_backward.ts";
 import {
   KEY_ROWS,
@@ -25,12 +25,7 @@ import { backwardBlockRows } from "./flash_backward_query.ts";
 
 const body = (config: BackwardKernelConfig) => /* wgsl */ `
 ${stagedQueries(config)}
-@compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3u,
-  @builtin(num_workgroups) workgroups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${MAIN}
   // Which rows of which key head. The first keys have the most queries under a causal mask, so they go first.
   let job = workgroup_index(workgroup, workgroups);
   if (job >= params.jobs) { return; }

@@ -7,7 +7,7 @@
  *
  * Time O(B H Mq Mkv (K + Kv)), less what the mask hides. Memory: the gradient.
  */
-import type { Kernel } from "../../gpu/runtime/kernels.ts";
+import { type Kernel, MAIN } from "../../gpu/runtime/kernels.ts";
 import { backwardKernel, type BackwardKernelConfig } from "./_backward.ts";
 import {
   KEY_ROWS,
@@ -25,12 +25,7 @@ import { backwardBlockRows } from "./flash_backward_query.ts";
 
 const body = (config: BackwardKernelConfig) => /* wgsl */ `
 ${stagedQueries(config)}
-@compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3u,
-  @builtin(num_workgroups) workgroups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${MAIN}
   // Which keys of which of the bias's heads.
   let job = workgroup_index(workgroup, workgroups);
   if (job >= params.jobs) { return; }

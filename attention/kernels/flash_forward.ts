@@ -17,7 +17,7 @@
  * Time O(B H Mq Mkv (K + Kv)), less what the mask hides: tiles that no row may see are skipped.
  * Memory: the output, and the LSE if it is wanted.
  */
-import type { Kernel } from "../../gpu/runtime/kernels.ts";
+import { type Kernel, MAIN } from "../../gpu/runtime/kernels.ts";
 import {
   attentionKernel,
   type AttentionKernelConfig,
@@ -42,12 +42,7 @@ const body = (config: AttentionKernelConfig) => /* wgsl */ `
 var<workgroup> key_tile: array<array<array<Four, LANES>, K_PARTS>, STAGED>;
 var<workgroup> value_tile: array<array<array<Four, LANES>, V_PARTS>, STAGED>;
 
-@compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3u,
-  @builtin(num_workgroups) workgroups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${MAIN}
   // Which rows of which head. The first tiles have the most keys, so theirs go first in all heads: workgroups
   // that run side by side then have like work, and the last to begin have the least.
   let job = workgroup_index(workgroup, workgroups);

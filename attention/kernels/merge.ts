@@ -8,7 +8,7 @@
  * O(chunks * elements), scratch none.
  */
 import type { FloatDType } from "../../gpu/dtype.ts";
-import { type Kernel, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
+import { type Kernel, MAIN, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
 import { paramStruct } from "../../gpu/runtime/params.ts";
 import { IS_NAN } from "../../gpu/ops/accessors.ts";
 import { declareDecoder, declareOut, declareRows } from "./_rows.ts";
@@ -76,12 +76,7 @@ fn weight_of(bits: u32, top: f32) -> f32 {
   return select(weight, 0.0, bits == NEGATIVE_INFINITY);
 }
 
-@compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3u,
-  @builtin(num_workgroups) workgroups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${MAIN}
   let row = workgroup_index(workgroup, workgroups);
   if (row >= params.rows) { return; }
   let head = params.head_begin + row % params.head_count;

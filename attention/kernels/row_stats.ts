@@ -8,7 +8,7 @@
  * LANES threads share a row. Time O(B H Mq Kv), memory O(B H Mq).
  */
 import type { FloatDType } from "../../gpu/dtype.ts";
-import { type Kernel, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
+import { type Kernel, MAIN, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
 import { declareUnits } from "./_kernel.ts";
 import { STATS_PARAMS } from "./_params.ts";
 import { declareDecoder, declareRows } from "./_rows.ts";
@@ -42,12 +42,7 @@ export const STATS_BLOCK_ROWS: number = THREADS / LANES;
 const BODY = /* wgsl */ `
 var<workgroup> partial: array<f32, THREADS>;
 
-@compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3u,
-  @builtin(num_workgroups) workgroups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${MAIN}
   let number = workgroup_index(workgroup, workgroups) * (THREADS / LANES) + thread / LANES;
   let row = min(number, params.rows - 1u);
   let query = row % params.queries;

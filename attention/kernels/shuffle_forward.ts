@@ -15,7 +15,7 @@
  * Time O(B H Mq Mkv (K + Kv)), less what the mask hides: tiles that no row may see are skipped.
  * Memory: the output, and the LSE if it is wanted.
  */
-import type { Kernel } from "../../gpu/runtime/kernels.ts";
+import { type Kernel, MAIN } from "../../gpu/runtime/kernels.ts";
 import {
   attentionKernel,
   type AttentionKernelConfig,
@@ -68,12 +68,7 @@ function readInTurns(what: string, prefix: string, parts: string): string {
 }
 
 const body = (read: Reads) => /* wgsl */ `
-@compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3u,
-  @builtin(num_workgroups) workgroups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${MAIN}
   // Which rows of which head. The first tiles have the most keys, the last the fewest: they alternate, since CPU
   // drivers give each core a run of neighbouring workgroups beforehand.
   let job = workgroup_index(workgroup, workgroups);

@@ -12,7 +12,7 @@
  * Time O(B H Mq Mkv (K + Kv)), less what the mask hides. Memory: the output; with several parts, an output
  * and a log-sum-exp for each part.
  */
-import type { Kernel } from "../../gpu/runtime/kernels.ts";
+import { type Kernel, MAIN } from "../../gpu/runtime/kernels.ts";
 import {
   attentionKernel,
   type AttentionKernelConfig,
@@ -25,12 +25,7 @@ var<workgroup> m_of: array<f32, KEY_GROUPS>;
 var<workgroup> l_of: array<f32, KEY_GROUPS>;
 var<workgroup> o_of: array<array<vec4f, OUT_VECS>, KEY_GROUPS>;
 
-@compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3u,
-  @builtin(num_workgroups) workgroups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${MAIN}
   // Which part of the keys, for which rows. Rows run through the heads of a group, then the queries.
   let job = workgroup_index(workgroup, workgroups);
   if (job >= params.jobs) { return; }

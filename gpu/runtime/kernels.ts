@@ -61,6 +61,18 @@ fn workgroup_index(id: vec3u, count: vec3u) -> u32 {
 }
 `;
 
+/**
+ * The head of an entry point with THREADS threads in a workgroup, for bodies that number workgroups by
+ * {@linkcode WORKGROUP_INDEX} of `workgroup` and `workgroups`, and threads by `thread`; the body closes its brace.
+ */
+export const MAIN = /* wgsl */ `
+@compute @workgroup_size(THREADS)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(num_workgroups) workgroups: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {`;
+
 /** How many bind groups to keep: a training step repeats the same few hundred. */
 const MAX_GROUPS = 2048;
 

@@ -8,7 +8,7 @@ import {
   fmaSource,
   WORKGROUP_SIZE,
 } from "./ceiling_kernels.ts";
-import { StopwatchDevice } from "./stopwatch_device.ts";
+import { StopwatchDevice, type StopwatchKernel } from "./stopwatch_device.ts";
 
 /** The best of several forms. */
 export interface Ceiling {
@@ -66,10 +66,10 @@ export async function measureCeilings(
 /** Looks at every form, then times the best one for longer. */
 async function fmaCeiling(device: StopwatchDevice, forms: readonly FmaForm[]): Promise<Ceiling> {
   const results = device.buffer(4 * threadsOf(device));
-  let best: { form: FmaForm; kernel: GPUComputePipeline; rate: number } | undefined;
+  let best: { form: FmaForm; kernel: StopwatchKernel; rate: number } | undefined;
   try {
     for (const form of forms) {
-      const kernel = device.compile(fmaSource(form));
+      const kernel = device.compile(fmaSource(form), ["storage", "uniform"]);
       const rate = (turns: number, repeats: number) =>
         fmaRate(device, { form, kernel, results, turns }, repeats);
       let turns = FIRST_TURNS;
@@ -92,7 +92,7 @@ async function fmaCeiling(device: StopwatchDevice, forms: readonly FmaForm[]): P
 /** One kernel, and how long its loop is. */
 interface FmaRun {
   readonly form: FmaForm;
-  readonly kernel: GPUComputePipeline;
+  readonly kernel: StopwatchKernel;
   readonly results: GPUBuffer;
   readonly turns: number;
 }
@@ -145,7 +145,7 @@ async function copyRate(device: StopwatchDevice, each: number): Promise<number> 
   const x = Math.min(groups, 32_768);
   const y = Math.floor(groups / x);
   const bytes = x * y * bytesPerGroup;
-  const kernel = device.compile(copySource(each));
+  const kernel = device.compile(copySource(each), ["storage", "read-only-storage"]);
   const [source, copied] = [device.buffer(bytes), device.buffer(bytes)];
   try {
     let best = Infinity;

@@ -1,8 +1,11 @@
 /** A bare WebGPU device that compiles kernels and times their dispatches, independent of what is measured. */
+import { BUFFER_USAGE, MAP_READ, STAGE_COMPUTE } from "../../gpu/runtime/flags.ts";
 
-/** WebGPU's numbers for usages, which runtimes need not have as globals. */
-const USAGE = { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, UNIFORM: 64, STORAGE: 128, RESOLVE: 512 };
-const MAP_READ = 1;
+/** A compiled kernel, and how its bindings are laid out. */
+export interface StopwatchKernel {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
 
 /** A buffer that a `using` block destroys. */
 export type DisposableBuffer = GPUBuffer & Disposable;
@@ -22,7 +25,10 @@ export class StopwatchDevice {
     this.isFallback = isFallback;
     this.f16 = gpu.features.has("shader-f16");
     this.#querySet = gpu.createQuerySet({ type: "timestamp", count: 2 });
-    this.#stamps = gpu.createBuffer({ size: 16, usage: USAGE.RESOLVE | USAGE.COPY_SRC });
+    this.#stamps = gpu.createBuffer({
+      size: 16,
+      usage: BUFFER_USAGE.QUERY_RESOLVE | BUFFER_USAGE.COPY_SRC,
+    });
   }
 
   /** A device with the adapter's own limits; null where it has no timestamps. */
@@ -43,21 +49,39 @@ export class StopwatchDevice {
     return Math.min(this.#gpu.limits.maxBufferSize, this.#gpu.limits.maxStorageBufferBindingSize);
   }
 
-  /** A kernel whose entry point is `main`. */
-  compile(code: string): GPUComputePipeline {
-    const module = this.#gpu.createShaderModule({ code });
-    return this.#gpu.createComputePipeline({ layout: "auto", compute: { module } });
+  /**
+   * Compiles a kernel.
+   *
+   * @param code WGSL with one entry point, `main`.
+   * @param types What bindings 0, 1 and so on of group 0 are.
+   */
+  compile(code: string, types: readonly GPUBufferBindingType[]): StopwatchKernel {
+    const layout = this.#gpu.createBindGroupLayout({
+      entries: types.map((type, binding) => ({
+        binding,
+        visibility: STAGE_COMPUTE,
+        buffer: { type },
+      })),
+    });
+    const pipeline = this.#gpu.createComputePipeline({
+      layout: this.#gpu.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module: this.#gpu.createShaderModule({ code }), entryPoint: "main" },
+    });
+    return { pipeline, layout };
   }
 
   /** A buffer of zeros for kernels to read and write. */
   buffer(size: number): GPUBuffer {
-    return this.#gpu.createBuffer({ size, usage: USAGE.STORAGE });
+    return this.#gpu.createBuffer({ size, usage: BUFFER_USAGE.STORAGE });
   }
 
   /** A uniform buffer of these bytes. */
   uniforms(data: ArrayBuffer): DisposableBuffer {
     const size = data.byteLength;
-    const buffer = this.#gpu.createBuffer({ size, usage: USAGE.UNIFORM | USAGE.COPY_DST });
+    const buffer = this.#gpu.createBuffer({
+      size,
+      usage: BUFFER_USAGE.UNIFORM | BUFFER_USAGE.COPY_DST,
+    });
     this.#gpu.queue.writeBuffer(buffer, 0, data);
     return Object.assign(buffer, { [Symbol.dispose]: () => buffer.destroy() });
   }
@@ -65,21 +89,18 @@ export class StopwatchDevice {
   /**
    * Time of one dispatch on the GPU.
    *
-   * @param pipeline From {@linkcode compile}.
+   * @param kernel From {@linkcode compile}.
    * @param buffers Those of bindings 0, 1 and so on.
    * @param workgroups How many along x and y.
    * @returns Milliseconds.
    */
   async time(
-    pipeline: GPUComputePipeline,
+    { pipeline, layout }: StopwatchKernel,
     buffers: readonly GPUBuffer[],
     [x, y]: readonly [number, number],
   ): Promise<number> {
     const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
-    const bindGroup = this.#gpu.createBindGroup({
-      layout: pipeline.getBindGroupLayout(0),
-      entries,
-    });
+    const bindGroup = this.#gpu.createBindGroup({ layout, entries });
     const encoder = this.#gpu.createCommandEncoder();
     const pass = encoder.beginComputePass({
       timestampWrites: {
@@ -93,7 +114,10 @@ export class StopwatchDevice {
     pass.dispatchWorkgroups(x, y);
     pass.end();
     encoder.resolveQuerySet(this.#querySet, 0, 2, this.#stamps, 0);
-    const staging = this.#gpu.createBuffer({ size: 16, usage: USAGE.MAP_READ | USAGE.COPY_DST });
+    const staging = this.#gpu.createBuffer({
+      size: 16,
+      usage: BUFFER_USAGE.MAP_READ | BUFFER_USAGE.COPY_DST,
+    });
     encoder.copyBufferToBuffer(this.#stamps, 0, staging, 0, 16);
     this.#gpu.queue.submit([encoder.finish()]);
     await staging.mapAsync(MAP_READ);

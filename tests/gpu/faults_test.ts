@@ -48,6 +48,21 @@ describe("a kernel that does not compile", () => {
     assertEquals(error.name, "ShaderCompileError");
   });
 
+  it("ends a profile with that error, and the next profile is right", async () => {
+    using device = await requestDevice({ tune: false });
+    using target = device.zeros([4]);
+    // Some drivers would wait for its timestamps without end.
+    await assertRejects(
+      () => device.profile(() => write(device, BROKEN, target)),
+      ShaderCompileError,
+    );
+    using ones = device.ones([4]);
+    const { result, kernels } = await device.profile(() => ones.add(1));
+    assertEquals(await result.data(), new Float32Array(4).fill(2));
+    if (device.info.timestamps) assertEquals(kernels.map(({ calls }) => calls), [1]);
+    result.dispose();
+  });
+
   it("spoils its batch for good, and nothing before or after it", async () => {
     using device = await requestDevice({ tune: false });
     using before = device.tensor([1, 2, 3]);
