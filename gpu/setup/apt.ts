@@ -1,14 +1,7 @@
 /**
- * What to run to install Mesa's software Vulkan driver with apt. Nothing here touches the system: the
- * plan is made from facts and gives a list of commands.
- *
- * Debian 12 needs a detour, because its own Mesa 22.3 silently cuts loops short, as 24.0 still does:
- * its backports have 25.0. They are read through a sources file and package lists in a folder of the plan's own, so
- * that the configuration of apt stays as it is.
+ * What to run to install packages with apt. Nothing here touches the system: a plan is made from facts
+ * and gives a list of commands.
  */
-
-/** The packages: the driver, and the library that finds drivers. */
-const PACKAGES = ["mesa-vulkan-drivers", "libvulkan1"];
 
 /** Waits for another package manager instead of failing, and retries downloads. */
 const PATIENCE = ["-oDPkg::Lock::Timeout=300", "-oAcquire::Retries=3"];
@@ -16,17 +9,8 @@ const PATIENCE = ["-oDPkg::Lock::Timeout=300", "-oAcquire::Retries=3"];
 /** Reads the package lists; unlike by default, a list that cannot be fetched is a failure. */
 const UPDATE = ["update", "-oAPT::Update::Error-Mode=any", ...PATIENCE];
 
-/** Releases that have no Mesa but one that cuts loops short. */
-const TOO_OLD: Record<string, string> = {
-  buster: "Debian 10",
-  bullseye: "Debian 11",
-  bionic: "Ubuntu 18.04",
-  focal: "Ubuntu 20.04",
-  jammy: "Ubuntu 22.04",
-};
-
-/** Debian 12: the release has an unsafe Mesa, its backports a safe one. */
-const NEEDS_BACKPORTS = "bookworm";
+/** Installs what is named behind it, and what that cannot do without. */
+const INSTALL = ["install", "--yes", "--no-install-recommends", ...PATIENCE];
 
 /** How commands can be run as the superuser. */
 export type Privilege = "root" | "sudo" | "sudo with a password" | "none";
@@ -83,96 +67,78 @@ export interface AptPlan {
   cleanUp: AptStep[];
 }
 
+/** The commands of which plans are made. */
+export interface AptCommands {
+  /** Steps that get the superuser's rights, where the user has to give a password. */
+  authenticate: AptStep[];
+  /** Reads the package lists. */
+  update: AptStep;
+  /** Installs packages. */
+  install: (packages: readonly string[]) => AptStep;
+  /** What to put before a command so that it runs as the superuser. */
+  asRoot: string[];
+}
+
 /**
- * Plans the installation.
+ * Writes the commands down.
  *
- * @param facts What is known of the system.
- * @returns The plan, or the reason why there can be none.
+ * @param privilege How commands can be run as the superuser.
+ * @param options Options for every call of apt-get.
+ * @returns The commands.
  */
-export function planApt(facts: AptFacts): AptPlan | { impossible: string } {
-  const { osRelease, privilege } = facts;
-  const system = osRelease.PRETTY_NAME ?? osRelease.ID ?? "this system";
-  if (!facts.hasApt) return { impossible: `${system} has no apt-get, the only way known here` };
-  const tooOld = TOO_OLD[codename(osRelease)];
-  if (tooOld) {
-    return {
-      impossible: `the Mesa of ${tooOld} is unsafe: it silently ends long loops`,
-    };
-  }
-  if (privilege === "none") {
-    return { impossible: "this user is not root, and cannot become root through sudo" };
-  }
-  const backports = codename(osRelease) === NEEDS_BACKPORTS ? backportsSource(facts) : undefined;
-  if (backports === null) {
-    return { impossible: "apt is not configured with a mirror of Debian 12 to find backports on" };
-  }
+export function aptCommands(privilege: Privilege, options: readonly string[] = []): AptCommands {
   const asRoot = superuser(privilege);
-  const authenticate: AptStep[] = privilege === "sudo with a password"
-    ? [{ command: ["sudo", "-v"], interactive: true }]
-    : [];
-  const install = ["install", "--yes", "--no-install-recommends", ...PATIENCE];
-  if (!backports) {
-    return {
-      summary: `Mesa's software Vulkan driver (${PACKAGES.join(", ")})`,
-      files: [],
-      folders: [],
-      steps: [
-        ...authenticate,
-        // A repository of someone else's may be out of order without harm to this.
-        { command: [...asRoot, "apt-get", ...UPDATE], optional: true },
-        { command: [...asRoot, "apt-get", ...install, ...PACKAGES] },
-      ],
-      cleanUp: [],
-    };
-  }
-  const sources = `${facts.folder}/sources.list`;
-  const lists = `${facts.folder}/lists`;
-  const options = [
-    `-oDir::Etc::SourceList=${sources}`,
-    `-oDir::State::Lists=${lists}`,
-    // The caches describe the usual lists.
-    "-oDir::Cache::pkgcache=",
-    "-oDir::Cache::srcpkgcache=",
-  ];
+  const apt = [...asRoot, "apt-get", ...options];
   return {
-    summary: `Mesa's software Vulkan driver (${PACKAGES.join(", ")}) from ${backports.release}`,
-    files: [{ path: sources, text: `${facts.sourcesList}\n${backports.line}\n` }],
-    folders: [lists, `${lists}/partial`],
-    steps: [
-      ...authenticate,
-      { command: [...asRoot, "apt-get", ...options, ...UPDATE], optional: true },
-      {
-        command: [
-          ...[...asRoot, "apt-get", ...options, ...install],
-          ...PACKAGES.map((name) =>
-            name.startsWith("mesa") ? `${name}/${backports.release}` : name
-          ),
-        ],
-      },
-    ],
-    // The lists belong to the superuser.
-    cleanUp: [{ command: [...asRoot, "rm", "-rf", lists] }],
+    authenticate: privilege === "sudo with a password"
+      ? [{ command: ["sudo", "-v"], interactive: true }]
+      : [],
+    // A repository of someone else's may be out of order without harm to this.
+    update: { command: [...apt, ...UPDATE], optional: true },
+    install: (packages) => ({ command: [...apt, ...INSTALL, ...packages] }),
+    asRoot,
   };
 }
 
-/** The code name of the release of Debian or Ubuntu, also on systems made from one. */
-function codename(osRelease: Record<string, string>): string {
-  const { UBUNTU_CODENAME, DEBIAN_CODENAME, VERSION_CODENAME } = osRelease;
-  return UBUNTU_CODENAME ?? DEBIAN_CODENAME ?? VERSION_CODENAME ?? "";
+/**
+ * Plans the installation of packages from the repositories that apt is configured to read.
+ *
+ * @param packages Their names.
+ * @param summary What they are, for people.
+ * @param facts What is known of the system.
+ * @returns The plan, or the reason why there can be none.
+ */
+export function planPackages(
+  packages: readonly string[],
+  summary: string,
+  facts: Pick<AptFacts, "osRelease" | "privilege" | "hasApt">,
+): AptPlan | { impossible: string } {
+  const impossible = obstacle(facts);
+  if (impossible !== undefined) return { impossible };
+  const { authenticate, update, install } = aptCommands(facts.privilege);
+  return {
+    summary,
+    files: [],
+    folders: [],
+    steps: [...authenticate, update, install(packages)],
+    cleanUp: [],
+  };
 }
 
-/** The line that adds backports; empty where apt reads them already, null where no mirror is known. */
-function backportsSource(facts: AptFacts): { release: string; line: string } | null {
-  const release = `${NEEDS_BACKPORTS}-backports`;
-  const ofMain = facts.targets.filter(({ component }) => component === "main");
-  if (ofMain.some((target) => target.release === release)) return { release, line: "" };
-  const names = [NEEDS_BACKPORTS, "stable", "oldstable", "oldoldstable"];
-  const mirrors = ofMain.filter((target) => names.includes(target.release));
-  // Others' repositories may use the same names, but hardly the same folder.
-  const mirror = mirrors.find(({ uri }) => /\/debian\/?$/.test(uri)) ?? mirrors[0];
-  if (!mirror) return null;
-  const options = facts.keyring ? `[signed-by=${facts.keyring}] ` : "";
-  return { release, line: `deb ${options}${mirror.uri} ${release} main` };
+/**
+ * Why apt can install nothing at all.
+ *
+ * @param facts What is known of the system.
+ * @returns The reason, or nothing where it can.
+ */
+export function obstacle(
+  { osRelease, privilege, hasApt }: Pick<AptFacts, "osRelease" | "privilege" | "hasApt">,
+): string | undefined {
+  const system = osRelease.PRETTY_NAME ?? osRelease.ID ?? "this system";
+  if (!hasApt) return `${system} has no apt-get, the only way known here`;
+  return privilege === "none"
+    ? "this user is not root, and cannot become root through sudo"
+    : undefined;
 }
 
 /** What to put before a command so that it runs as the superuser and asks no questions. */

@@ -13,6 +13,8 @@ export interface AdapterReport {
   ok: boolean;
   /** The adapter's name. */
   adapter?: string;
+  /** Whether the adapter computes on the CPU. */
+  isFallback?: boolean;
   /** Why there is no usable adapter, without a full stop. */
   reason?: string;
   /** Whether the reason is the adapter or its absence, not a fault elsewhere. */
@@ -22,7 +24,8 @@ export interface AdapterReport {
 async function check(): Promise<AdapterReport> {
   try {
     const device = await requestDevice();
-    const report = { ok: true, adapter: device.info.adapter };
+    const { adapter, isFallback } = device.info;
+    const report = { ok: true, adapter, isFallback };
     device.dispose();
     return report;
   } catch (error) {

@@ -7,17 +7,13 @@
  *     deno run -A gpu/setup/ensure_adapter.ts [--verbose]
  */
 import { adapterRemedy } from "../remedy.ts";
-import { type AptPlan, type AptStep, planApt } from "./apt.ts";
 import type { AdapterReport } from "./check_adapter.ts";
-import { type CommandResult, runCommand } from "./command.ts";
-import { aptFacts } from "./system.ts";
+import { runCommand } from "./command.ts";
+import { explain, install, SetupError } from "./install.ts";
+import { planMesa } from "./mesa.ts";
 
 /** A check takes a second or two; a driver that hangs must not hang the caller. */
 const CHECK_SECONDS = 120;
-/** How much of a failed command's output to show. */
-const TAIL_LINES = 15;
-
-class SetupError extends Error {}
 
 const verbose = Deno.args.includes("--verbose");
 
@@ -36,7 +32,7 @@ async function ensureAdapter(): Promise<void> {
   if (Deno.build.os !== "linux") {
     throw new SetupError("Nothing was installed: this system brings its own drivers.");
   }
-  await install();
+  await install(planMesa, verbose);
   const after = await checkAdapter();
   if (!after.ok) {
     throw new SetupError(`Still no usable adapter after the installation: ${after.reason}.`);
@@ -71,60 +67,6 @@ async function checkAdapter(): Promise<AdapterReport> {
 function checkedBackend(): Record<string, string> {
   const isFree = Deno.build.os === "linux" && !Deno.env.has("DENO_WEBGPU_BACKEND");
   return isFree ? { DENO_WEBGPU_BACKEND: "vulkan" } : {};
-}
-
-async function install(): Promise<void> {
-  const folder = Deno.makeTempDirSync({ prefix: "denoformers_" });
-  try {
-    const plan = planApt(await aptFacts(folder));
-    if ("impossible" in plan) throw new SetupError(`Nothing was installed: ${plan.impossible}.`);
-    console.error(`Installing ${plan.summary}; this takes a minute or so.`);
-    // apt gives up root's rights while it downloads, and must still reach the folder.
-    Deno.chmodSync(folder, 0o755);
-    try {
-      await carryOut(plan);
-    } finally {
-      for (const step of plan.cleanUp) await run(step);
-    }
-  } finally {
-    removeFolder(folder);
-  }
-}
-
-function removeFolder(folder: string): void {
-  try {
-    Deno.removeSync(folder, { recursive: true });
-  } catch (error) {
-    // What root left in it; the system clears its folder of temporary files.
-    if (!(error instanceof Deno.errors.PermissionDenied)) throw error;
-  }
-}
-
-async function carryOut(plan: AptPlan): Promise<void> {
-  for (const path of plan.folders) Deno.mkdirSync(path, { recursive: true });
-  for (const { path, text } of plan.files) Deno.writeTextFileSync(path, text);
-  const failures: string[] = [];
-  for (const step of plan.steps) {
-    const result = await run(step);
-    if (result.ok) continue;
-    failures.push(explain(`${step.command.join(" ")}\n${result.ending}`, result));
-    if (!step.optional) throw new SetupError(failures.join("\n"));
-  }
-}
-
-function run(step: AptStep): Promise<CommandResult> {
-  if (verbose) console.error(`+ ${step.command.join(" ")}`);
-  return runCommand(step.command, { terminal: verbose || (step.interactive ?? false) });
-}
-
-function explain(reason: string, result: CommandResult): string {
-  const output = tail(result);
-  return output.trim() === "" ? reason : `${reason}:\n${output}`;
-}
-
-function tail({ stdout, stderr }: CommandResult): string {
-  const lines = `${stdout}${stderr}`.trimEnd().split("\n").slice(-TAIL_LINES);
-  return lines.map((line) => `  ${line}`).join("\n");
 }
 
 if (import.meta.main) {

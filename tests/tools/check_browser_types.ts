@@ -4,8 +4,8 @@
  *
  *     deno run -A tests/tools/check_browser_types.ts
  *
- * The entry points in deno.json's `exports` are compiled together with `browser_consumer.ts`, once
- * for each of {@linkcode COMPILERS}, in a project of its own in `.cache/browser_types/`.
+ * The entry points in deno.json's `exports`, but for {@linkcode DENO_ALONE}, are
+ * compiled together with `browser_consumer.ts`, once for each of {@linkcode COMPILERS}, in a project of its own in `.cache/browser_types/`.
  *
  * @module
  */
@@ -31,6 +31,9 @@ const COMPILERS: readonly Compiler[] = [
 
 const WEBGPU_TYPES = "0.1.74";
 
+/** The entry point for notebooks in Deno's kernel. */
+const DENO_ALONE = "./notebook";
+
 const CONSUMER = "tests/tools/browser_consumer.ts";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -43,11 +46,9 @@ interface Manifest {
 function projectConfig({ name, exports }: Manifest, { skipLibCheck }: Compiler): object {
   // From .cache/browser_types/VERSION/ to the package's root.
   const fromProject = (path: string): string => `../../../${path.replace(/^\.\//, "")}`;
-  const entryPoints = Object.values(exports).map(fromProject);
-  const paths = Object.entries(exports).map(([subpath, path]) => [
-    name + subpath.slice(1),
-    [fromProject(path)],
-  ]);
+  const offered = Object.entries(exports).filter(([subpath]) => subpath !== DENO_ALONE);
+  const entryPoints = offered.map(([, path]) => fromProject(path));
+  const paths = offered.map(([subpath, path]) => [name + subpath.slice(1), [fromProject(path)]]);
   return {
     compilerOptions: {
       target: "ES2024",

@@ -1,6 +1,7 @@
-import { moduleOf, type Notebook } from "./notebook_to_module.ts";
 import { assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { moduleOf, placeOf } from "../../../notebooks/jupyter/module_of.ts";
+import type { Notebook } from "../../../notebooks/jupyter/notebook_file.ts";
 
 function notebook(...cells: Notebook["cells"]): Notebook {
   return { nbformat: 4, cells };
@@ -47,12 +48,26 @@ describe("moduleOf()", () => {
       );
     }
   });
+});
 
-  it("throws on another version of the format", () => {
-    assertThrows(
-      () => moduleOf({ nbformat: 3, cells: [] }),
-      TypeError,
-      "Cannot read notebook: its format is version 3, expected 4",
-    );
+describe("placeOf()", () => {
+  const module = moduleOf(notebook(
+    { cell_type: "code", source: "a;\nb;" },
+    { cell_type: "markdown", source: "text" },
+    { cell_type: "code", source: "c;" },
+  ));
+
+  it("gives the cell and the line in it", () => {
+    const lines = module.split("\n");
+    const place = (line: string) => placeOf(module, lines.indexOf(line) + 1);
+    assertEquals(["a;", "b;", "c;"].map(place), [
+      "cell 1, line 1",
+      "cell 1, line 2",
+      "cell 3, line 1",
+    ]);
+  });
+
+  it("gives the line alone where it is in no cell", () => {
+    assertEquals(placeOf("x\n", 1), "line 1");
   });
 });

@@ -1,0 +1,30 @@
+/**
+ * Everything that a notebook needs by one import: the whole library, and helpers that show things.
+ *
+ * The helpers are for notebooks with Deno's kernel; elsewhere they print text. Importing this module also
+ * makes tensors show as PyTorch prints them, matrices with a picture, and makes the kernel wait until a
+ * cell's output was sent, of which it loses some otherwise. What is printed by `console.log` right before a
+ * cell throws may still be lost; what these helpers show is not.
+ *
+ * Two variables of the environment matter: `DENOFORMERS_NOTEBOOK_OUTPUT=static` shows pictures and text in place
+ * of scripts, for notebooks that are committed; `DENOFORMERS_NOTEBOOK_SIZE` is for {@linkcode chooseSize}.
+ *
+ * @example A notebook's first cell
+ * ```ts ignore
+ * import { plot, requestDevice, usePlotly } from "@denoformers/attention/notebook";
+ *
+ * await usePlotly();
+ * ```
+ *
+ * @module
+ */
+export * from "../../mod.ts";
+export type { Figure } from "./figure.ts";
+export { heatmap, type HeatmapOptions } from "./heatmap.ts";
+export { markdown } from "./markdown.ts";
+export { type Plot, plot, type PlotOptions } from "./plot.ts";
+export { type Progress, progress } from "./progress.ts";
+export { sharedDevice } from "./shared_device.ts";
+export { chooseSize } from "./sizes.ts";
+export { table, type TableOptions } from "./table.ts";
+export { usePlotly } from "./use_plotly.ts";

@@ -1,0 +1,91 @@
+/** How far a long computation is. */
+import { display, isNotebook, isStatic } from "./kernel.ts";
+import { progressHtml, type ProgressState, progressText } from "./progress_text.ts";
+
+/** A line is redrawn at most as often as this, in milliseconds. */
+const REDRAW_MS = 100;
+/** Where lines cannot be redrawn, another is written at most as often as this. */
+const LINE_MS = 15_000;
+
+/** A line that shows how far a computation is. Made by {@linkcode progress}. */
+export interface Progress {
+  /**
+   * Says how much is done. Shown at most ten times a second, but always when all is done.
+   *
+   * @param done How much of the total is done by now.
+   * @param note What else is worth knowing now, such as the loss.
+   * @throws {RangeError} If `done` is not between 0 and the total.
+   */
+  update(done: number, note?: string): Promise<void>;
+}
+
+/**
+ * Shows how far a computation is, in one line: a bar, how much is done, the rate, the time that passed and
+ * that is left. Time counts from this call on; the line shows from the first update on. Outside of a
+ * notebook it is written to standard error.
+ *
+ * @param total How much there is to do, such as a number of steps; 0 is done at once.
+ * @param label What is being done, at the start of the line.
+ * @throws {RangeError} If the total is negative or not finite.
+ *
+ * @example
+ * ```ts ignore
+ * const bar = progress(steps, "training");
+ * for (let step = 1; step <= steps; step++) {
+ *   const loss = await train();
+ *   await bar.update(step, `loss ${loss.toFixed(3)}`);
+ * }
+ * ```
+ */
+export function progress(total: number, label = ""): Progress {
+  if (!(total >= 0 && total < Infinity)) {
+    throw new RangeError(`Cannot show progress: total is ${total}, expected a number from 0 on`);
+  }
+  return new ProgressLine(total, label);
+}
+
+class ProgressLine implements Progress {
+  readonly #total: number;
+  readonly #label: string;
+  readonly #id = `progress-${crypto.randomUUID()}`;
+  readonly #start = performance.now();
+  #redrawn = -Infinity;
+  #isShown = false;
+
+  constructor(total: number, label: string) {
+    this.#total = total;
+    this.#label = label;
+  }
+
+  update(done: number, note = ""): Promise<void> {
+    const total = this.#total;
+    if (!(done >= 0 && done <= total)) {
+      throw new RangeError(
+        `Cannot show progress: done is ${done}, expected a number from 0 to the total of ${total}`,
+      );
+    }
+    const now = performance.now();
+    const pause = isNotebook() || Deno.stderr.isTerminal() ? REDRAW_MS : LINE_MS;
+    if (done < total && now - this.#redrawn < pause) return Promise.resolve();
+    this.#redrawn = now;
+    const elapsed = now - this.#start;
+    return this.#show({ label: this.#label, done, total, note, elapsed });
+  }
+
+  async #show(state: ProgressState): Promise<void> {
+    const text = progressText(state);
+    if (!isNotebook()) return writeLine(text, state.done === state.total);
+    const update = this.#isShown;
+    this.#isShown = true;
+    await display({
+      ...(!isStatic() && { "text/html": progressHtml(state) }),
+      "text/plain": text,
+    }, { id: this.#id, update });
+  }
+}
+
+/** Writes over the line before where that is possible. */
+function writeLine(text: string, isLast: boolean): void {
+  const line = Deno.stderr.isTerminal() ? `\r${text}\x1b[K${isLast ? "\n" : ""}` : `${text}\n`;
+  Deno.stderr.writeSync(new TextEncoder().encode(line));
+}

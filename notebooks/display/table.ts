@@ -1,0 +1,107 @@
+/** Tables. */
+import { escapeHtml } from "./html.ts";
+import { display } from "./kernel.ts";
+
+/** Options of {@linkcode table}. */
+export interface TableOptions {
+  /** What the table shows, written above it. */
+  readonly caption?: string | undefined;
+}
+
+/** Significant digits of numbers that are no integers. */
+const DIGITS = 4;
+
+/** A cell's text, and where in its column it stands. */
+interface Cell {
+  readonly text: string;
+  readonly isRight: boolean;
+}
+
+/**
+ * Shows rows as a table.
+ *
+ * @param rows One object a row; columns are in the order in which they first appear, and a value that a row lacks is an empty cell. Numbers stand on the
+ * right, those that are no integers with four significant digits; texts stand as they are.
+ * @param options A caption.
+ * @throws {TypeError} If the rows are no array of objects.
+ *
+ * @example
+ * ```ts ignore
+ * await table([{ tokens: 1024, "time (ms)": 3.14159 }, { tokens: 2048, "time (ms)": 12.5 }]);
+ * ```
+ */
+export async function table(
+  rows: readonly Readonly<Record<string, unknown>>[],
+  options: TableOptions = {},
+): Promise<void> {
+  assertRows(rows);
+  const { caption } = options;
+  const lines = formatRows(rows);
+  await display({
+    "text/html": tableHtml(lines, caption),
+    "text/plain": tableText(lines, caption),
+  });
+}
+
+function assertRows(rows: unknown): void {
+  if (!Array.isArray(rows)) {
+    throw new TypeError(
+      `Cannot show a table: rows is ${typeof rows}, expected an array of objects`,
+    );
+  }
+  for (const [n, row] of rows.entries()) {
+    if (typeof row !== "object" || row === null || Array.isArray(row)) {
+      const found = Array.isArray(row) ? "an array" : String(row);
+      throw new TypeError(`Cannot show a table: rows[${n}] is ${found}, expected an object`);
+    }
+  }
+}
+
+/** The names of the columns, then each row; a name stands as the numbers below it. */
+function formatRows(rows: readonly Readonly<Record<string, unknown>>[]): Cell[][] {
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  const body = rows.map((row) => columns.map((column) => formatCell(row[column])));
+  const head = columns.map((text, n) => ({ text, isRight: body.some((row) => row[n]!.isRight) }));
+  return columns.length > 0 ? [head, ...body] : [[{ text: "no rows", isRight: false }]];
+}
+
+function formatCell(value: unknown): Cell {
+  if (value === undefined || value === null) return { text: "", isRight: false };
+  if (typeof value !== "number") return { text: String(value), isRight: typeof value === "bigint" };
+  return { text: formatNumber(value), isRight: true };
+}
+
+function formatNumber(value: number): string {
+  if (Number.isInteger(value) || !Number.isFinite(value)) return String(value);
+  // Errors below one another are told apart by their exponents.
+  if (Math.abs(value) < 1e-3) return Number(value.toPrecision(DIGITS)).toExponential();
+  return String(Number(value.toPrecision(DIGITS)));
+}
+
+function tableText(lines: readonly (readonly Cell[])[], caption: string | undefined): string {
+  const widths = lines[0]!.map((_, n) => Math.max(...lines.map((cells) => cells[n]!.text.length)));
+  const texts = lines.map((cells) =>
+    cells.map(({ text, isRight }, n) =>
+      isRight ? text.padStart(widths[n]!) : text.padEnd(widths[n]!)
+    ).join("  ").trimEnd()
+  );
+  const rule = widths.map((width) => "-".repeat(width)).join("  ");
+  return [...(caption === undefined ? [] : [caption]), texts[0], rule, ...texts.slice(1)].join(
+    "\n",
+  );
+}
+
+function tableHtml(lines: readonly (readonly Cell[])[], caption: string | undefined): string {
+  const [head = "", ...body] = lines.map((cells, line) => {
+    const tag = line === 0 ? "th" : "td";
+    return `<tr>${
+      cells.map(({ text, isRight }) =>
+        `<${tag} style="text-align:${isRight ? "right" : "left"}">${escapeHtml(text)}</${tag}>`
+      ).join("")
+    }</tr>`;
+  });
+  const title = caption === undefined
+    ? ""
+    : `<caption style="text-align:left;white-space:nowrap">${escapeHtml(caption)}</caption>`;
+  return `<table>${title}<thead>${head}</thead><tbody>${body.join("")}</tbody></table>`;
+}
