@@ -1,5 +1,5 @@
 /** The line that shows how far a computation is. */
-import cliProgress from "cli-progress";
+import cliProgress from "npm:cli-progress@3.12.0";
 import { escapeHtml } from "./html.ts";
 
 /** How far a computation is. */

@@ -4,11 +4,10 @@
  *
  *     deno run -A notebooks/jupyter/lab.ts [--help]
  */
-import { SetupError } from "../../gpu/setup/install.ts";
 import { ensureJupyter } from "./ensure_jupyter.ts";
 import { hasDisplay, LAB_USAGE, parseLabOptions } from "./lab_options.ts";
 import { startLab } from "./lab_server.ts";
-import { UsageError } from "./usage_error.ts";
+import { runProgram } from "./program.ts";
 
 async function main(args: readonly string[]): Promise<number> {
   const { port, noBrowser, args: others, help } = parseLabOptions(args);
@@ -54,12 +53,4 @@ function onStop(stop: () => void): void {
   for (const signal of signals) Deno.addSignalListener(signal, stop);
 }
 
-if (import.meta.main) {
-  try {
-    Deno.exit(await main(Deno.args));
-  } catch (error) {
-    if (!(error instanceof SetupError || error instanceof UsageError)) throw error;
-    console.error(error.message);
-    Deno.exit(1);
-  }
-}
+if (import.meta.main) await runProgram(main);

@@ -1,5 +1,5 @@
 /** The command line of the task `notebook`. */
-import { UsageError } from "./usage_error.ts";
+import { UsageError } from "./program.ts";
 
 /** What the command line asks for. */
 export interface LabCommand {

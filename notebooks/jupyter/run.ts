@@ -18,8 +18,8 @@ import {
   type RunMetadata,
 } from "./notebook_file.ts";
 import { NOTEBOOKS, ROOT } from "./paths.ts";
+import { runProgram } from "./program.ts";
 import { CELLS_TIME, parseRunOptions, RUN_USAGE, type RunCommand } from "./run_options.ts";
-import { UsageError } from "./usage_error.ts";
 
 const CHECK_SECONDS = 120;
 
@@ -91,12 +91,4 @@ async function describeRun(
   };
 }
 
-if (import.meta.main) {
-  try {
-    Deno.exit(await main(Deno.args));
-  } catch (error) {
-    if (!(error instanceof SetupError || error instanceof UsageError)) throw error;
-    console.error(error.message);
-    Deno.exit(1);
-  }
-}
+if (import.meta.main) await runProgram(main);
