@@ -96,6 +96,45 @@ describe("no output is lost or shown below another cell", () => {
   });
 });
 
+describe("a matrix as a cell's last value", () => {
+  const sources = [
+    'import { sharedDevice } from "@denoformers/attention/notebook";\n' +
+    "const device = await sharedDevice({ tune: false });\nnull;",
+    "device.tensor([[1, 2], [3, 4]])",
+  ];
+  const printed = "tensor([[1., 2.],\n        [3., 4.]])";
+
+  async function outputsAs(kind: "static" | "interactive") {
+    const path = write(`matrix_${kind}`, sources);
+    const run = { notebook: path, out: path, seconds: 60, quiet: true };
+    const env = { DENOFORMERS_NOTEBOOK_OUTPUT: kind };
+    const { ok, messages } = await executeNotebook(jupyter, { ...run, env });
+    assert(ok, messages);
+    return readNotebook(path).cells[1]!.outputs!.map(({ output_type: type, data = {} }) => ({
+      type,
+      data: Object.fromEntries(
+        Object.entries(data).map(([mime, text]) => [mime, joined(text as string)]),
+      ),
+    }));
+  }
+
+  it("is printed as PyTorch does, with a picture beside it", async () => {
+    const [result, ...others] = await outputsAs("interactive");
+    assertEquals(others, []);
+    assertEquals(result!.type, "execute_result");
+    assertEquals(result!.data["text/plain"], printed);
+    assertStringIncludes(result!.data["text/html"]!, `<pre>${printed}</pre><img width="64"`);
+    assertStringIncludes(result!.data["text/html"]!, 'src="data:image/png;base64,iVBORw0KGgo');
+  });
+
+  it("is a picture and text of its own where output is committed", async () => {
+    const [picture, result, ...others] = await outputsAs("static");
+    assertEquals(others, []);
+    assertEquals(Object.keys(picture!.data).sort(), ["image/png", "text/plain"]);
+    assertEquals(result, { type: "execute_result", data: { "text/plain": printed } });
+  });
+});
+
 describe("a run of a notebook that cannot end well", () => {
   /** Of a cell; the kernel's start and its end take as much again, on a busy computer more. */
   const CELL_SECONDS = 4;
