@@ -18,7 +18,8 @@ export interface DeviceLimits {
 
 /** `device.info`. */
 export interface DeviceInfo {
-  /** The adapter's own description, as in `NVIDIA H100` or `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+  /** The adapter's own description, as in `NVIDIA H100` or `llvmpipe (LLVM 15.0.6, 256 bits)`;
+   * browsers tell no more than the maker and the architecture, as in `google swiftshader`. */
   readonly adapter: string;
   /** Who makes it, as in `NVIDIA`. */
   readonly vendor: string;
@@ -26,7 +27,7 @@ export interface DeviceInfo {
   readonly architecture: string;
   /** Whether it computes on the CPU. */
   readonly isFallback: boolean;
-  /** What runs this code, as in `Deno 2.9.6`. */
+  /** What runs this code, as in `Deno 2.9.6` or `Chrome 156`. */
   readonly runtime: string;
   /**
    * Lanes of a subgroup that kernels can rely on, found by a test at start-up; 0 where kernels must
@@ -70,6 +71,29 @@ export function vendorName(vendor: string): string {
   return VENDORS[Number(vendor)] ?? vendor;
 }
 
+/** What tells browsers apart in `navigator.userAgent`; those whose word others add to theirs come last. */
+const BROWSERS: readonly (readonly [name: string, version: RegExp])[] = [
+  ["Edge", /\bEdg\/(\d+)/],
+  ["Firefox", /\bFirefox\/(\d+)/],
+  ["Chrome", /(?:\b|Headless)Chrome\/(\d+)/],
+  ["Safari", /\bVersion\/(\d+\.\d+).* Safari\//],
+];
+
+/** The adapter's description, else what else it says about itself. */
+export function adapterName({ description, device, vendor, architecture }: GPUAdapterInfo): string {
+  return description || device || [vendorName(vendor), architecture].filter(Boolean).join(" ") ||
+    "unnamed adapter";
+}
+
+/** A browser's name and version from its user agent; any other text unchanged. */
+export function browserName(userAgent: string): string {
+  for (const [name, pattern] of BROWSERS) {
+    const version = pattern.exec(userAgent)?.[1];
+    if (version) return `${name} ${version}`;
+  }
+  return userAgent;
+}
+
 /** The name and version of the JavaScript runtime. */
 export function runtimeName(): string {
   const { Deno, process, navigator } = globalThis as {
@@ -79,7 +103,7 @@ export function runtimeName(): string {
   };
   if (Deno) return `Deno ${Deno.version.deno}`;
   if (process?.versions?.node) return `Node ${process.versions.node}`;
-  return navigator?.userAgent ?? "unknown";
+  return browserName(navigator?.userAgent ?? "an unknown runtime");
 }
 
 /** Copies the limits out of the live object. */

@@ -3,7 +3,14 @@ import { GpuUnavailableError, GpuValidationError, ShaderCompileError } from "../
 import { adapterRemedy } from "../remedy.ts";
 import { TuningFile } from "../tuning/file.ts";
 import { denoHost, tuningKey, tuningPath } from "../tuning/place.ts";
-import { type DeviceLimits, RAISED_LIMITS, readLimits, runtimeName, vendorName } from "./info.ts";
+import {
+  adapterName,
+  type DeviceLimits,
+  RAISED_LIMITS,
+  readLimits,
+  runtimeName,
+  vendorName,
+} from "./info.ts";
 import { runsLongLoops, subgroupSize } from "./probes.ts";
 import { Runtime } from "./runtime.ts";
 
@@ -58,9 +65,9 @@ export async function requestRuntime(options: DeviceOptions): Promise<Runtime> {
     );
   }
   const { gpu, adapter } = await requestGpu(gpuApi, options);
-  const { description, vendor, architecture } = adapter.info;
+  const { vendor, architecture } = adapter.info;
   const info = {
-    adapter: description || adapter.info.device || "unnamed adapter",
+    adapter: adapterName(adapter.info),
     vendor: vendorName(vendor),
     architecture,
     isFallback: adapter.info.isFallbackAdapter ?? false,
@@ -150,7 +157,7 @@ async function requestGpu(
       });
       return { gpu, adapter };
     } catch (error) {
-      failure = `${adapter.info.description || "the adapter"} gives no device: ${error}`;
+      failure = `${adapterName(adapter.info)} gives no device: ${error}`;
     }
   }
   throw new GpuUnavailableError(`No GPU is available: ${failure}.\n${remedy()}`);

@@ -1,7 +1,6 @@
 import { GpuUnavailableError, requestDevice } from "@denoformers/attention";
 import { runsLongLoops } from "../../../gpu/runtime/probes.ts";
 import type { Runtime } from "../../../gpu/runtime/runtime.ts";
-import { vendorName } from "../../../gpu/runtime/info.ts";
 import { runtimeOf } from "../../../gpu/device.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
@@ -121,14 +120,5 @@ describe("runsLongLoops()", () => {
       download: () => Promise.resolve(new Uint32Array([12345]).buffer),
     };
     assertEquals(await runsLongLoops(stuck as unknown as Runtime), false);
-  });
-});
-
-describe("vendorName()", () => {
-  it("knows vendors by number and leaves names alone", () => {
-    assertEquals(vendorName("4318"), "NVIDIA");
-    assertEquals(vendorName("0x10005"), "Mesa");
-    assertEquals(vendorName("apple"), "apple");
-    assertEquals(vendorName(""), "");
   });
 });

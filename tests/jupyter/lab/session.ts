@@ -1,13 +1,11 @@
 // deno-lint-ignore-file no-console -- says why the test ends, on the command line
 /** A server of JupyterLab and a browser, for one test. */
-import { type BrowserContext, chromium } from "playwright-core";
+import type { BrowserContext } from "playwright-core";
 import { ensureJupyter } from "../../../notebooks/jupyter/ensure_jupyter.ts";
 import { type Lab, startLab } from "../../../notebooks/jupyter/lab_server.ts";
-import { ensureChromium } from "./ensure_chromium.ts";
+import { launchChromium, STEP_MILLISECONDS } from "../../browser/_chromium.ts";
 import { COPIES } from "./notebook_copies.ts";
 
-/** No single step in the page takes as long as this, but on a machine that does much else. */
-const STEP_MILLISECONDS = 30_000;
 /** After this time kernels end that say nothing, and after some more the server that is left alone. */
 const IDLE_SECONDS = 300;
 const CHECK_SECONDS = 30;
@@ -32,7 +30,6 @@ export interface LabSession {
  * @throws {SetupError} If something is missing and cannot be installed.
  */
 export async function startSession(deadline: number): Promise<LabSession> {
-  const executablePath = await ensureChromium();
   const lab = await startLab(await ensureJupyter(), {
     port: 0,
     folder: COPIES,
@@ -47,7 +44,7 @@ export async function startSession(deadline: number): Promise<LabSession> {
     ],
   });
   try {
-    const browser = await launch(executablePath);
+    const browser = await launchChromium(["--disable-gpu"]);
     const close = closeOnce(lab, () => browser.close());
     const timer = setTimeout(() => {
       console.error(
@@ -78,24 +75,6 @@ export async function endKernels({ base, token }: Lab): Promise<void> {
     const ended = await fetch(`${base}api/kernels/${id}`, { method: "DELETE", headers, signal });
     await ended.body?.cancel();
   }
-}
-
-function launch(executablePath: string) {
-  return chromium.launch({
-    executablePath,
-    timeout: STEP_MILLISECONDS,
-    // Its own handlers end this process, before the server is.
-    handleSIGTERM: false,
-    handleSIGHUP: false,
-    args: [
-      "--disable-gpu",
-      "--no-first-run",
-      // Names of all hosts but this computer lead nowhere, so that nothing can depend on a CDN.
-      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-      // Chromium does not run as root with it.
-      ...(Deno.build.os !== "windows" && Deno.uid() === 0 ? ["--no-sandbox"] : []),
-    ],
-  });
 }
 
 /** Ends both, also at a signal; steps of the test that are under way then fail. */

@@ -1,7 +1,7 @@
 // deno-lint-ignore-file no-console -- says what is going on, on the command line
 /** Finds a Chromium or Chrome for tests, and installs Debian's where there is none. */
-import { runCommand } from "../../../gpu/setup/command.ts";
-import { installPackages, SetupError } from "../../../gpu/setup/install.ts";
+import { runCommand } from "../../gpu/setup/command.ts";
+import { installPackages, SetupError } from "../../gpu/setup/install.ts";
 
 /** What the program is called, the freest first. */
 const NAMES = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome"];
@@ -32,7 +32,7 @@ export async function ensureChromium(): Promise<string> {
   if (found !== undefined) return found;
   const remedy = "Install Chromium or Chrome, or set CHROMIUM_PATH to its program.";
   if (Deno.build.os !== "linux") throw new SetupError(`There is no Chromium here. ${remedy}`);
-  console.error("The test of JupyterLab needs Chromium, and there is none here.");
+  console.error("The tests in a browser need Chromium, and there is none here.");
   await installPackages(["chromium"], "Chromium");
   const installed = await findChromium();
   if (installed !== undefined) return installed;
