@@ -1,4 +1,5 @@
 /** Attention as an operation that a backward pass knows. */
+import { checkedOptions } from "../gpu/checks.ts";
 import { isRecorded, record } from "../gpu/autograd/record.ts";
 import type { Gradients } from "../gpu/autograd/graph.ts";
 import { withLayout } from "../gpu/array.ts";
@@ -22,14 +23,15 @@ export function recordedAttention(
   query: Tensor,
   key: Tensor,
   value: Tensor,
-  { op, ...options }: MemoryEfficientAttentionOptions,
+  attentionOptions: MemoryEfficientAttentionOptions,
   wantsLse: boolean,
 ): ForwardResult {
+  const { op, ...options } = checkedOptions(`run ${name}`, attentionOptions);
   const inputs = attentionInputs(name, query, key, value, options);
   const [forward, backward] = Array.isArray(op)
     ? op
     : [op as Exclude<typeof op, readonly unknown[]>];
-  const forced = forward && forwardOpBehind(name, forward);
+  const forced = forward === undefined ? undefined : forwardOpBehind(name, forward);
   const forwardOp = chooseOp(name, inputs, forwardOpsFor(inputs), forced);
   const slopes = options.alibiSlopes instanceof Tensor ? options.alibiSlopes : undefined;
   if (slopes && isRecorded([slopes])) {
@@ -44,7 +46,7 @@ export function recordedAttention(
     name,
     inputs,
     BACKWARD_OPS,
-    backward && backwardOpBehind(name, backward),
+    backward === undefined ? undefined : backwardOpBehind(name, backward),
   );
   const { out, lse } = forwardOp.forward(inputs, { lse: true });
   record({

@@ -1,5 +1,6 @@
 /** How much arithmetic attention takes, for benchmarks. */
-import type { Tensor } from "../gpu/tensor/tensor.ts";
+import { checkedOptions, told } from "../gpu/checks.ts";
+import { Tensor } from "../gpu/tensor/tensor.ts";
 import { AttentionBias } from "./masks/bias.ts";
 import { NO_MASK } from "./masks/dense.ts";
 import { visibleKeys } from "./masks/window.ts";
@@ -28,8 +29,25 @@ export function attentionFlops(
   query: Pick<Tensor, "shape">,
   key: Pick<Tensor, "shape">,
   value: Pick<Tensor, "shape">,
-  { attnBias }: { attnBias?: AttentionBias | Tensor | undefined } = {},
+  options: { attnBias?: AttentionBias | Tensor | undefined } = {},
 ): AttentionFlops {
+  const { attnBias } = checkedOptions("count attention's operations", options);
+  for (const [name, tensor] of Object.entries({ query, key, value })) {
+    if (Array.isArray(tensor?.shape) && tensor.shape.length >= 3) continue;
+    throw new TypeError(
+      `Cannot count attention's operations: ${name} is ${told(tensor)}, expected a tensor or ` +
+        "{ shape }, of 3 axes or more",
+    );
+  }
+  if (
+    attnBias !== undefined && !(attnBias instanceof AttentionBias || attnBias instanceof Tensor)
+  ) {
+    throw new TypeError(
+      `Cannot count attention's operations: attnBias is ${
+        told(attnBias)
+      }, expected a mask or a Tensor`,
+    );
+  }
   const mask = attnBias instanceof AttentionBias ? attnBias : NO_MASK;
   const [B, queries] = query.shape as [number, number];
   const keys = key.shape[1]!;

@@ -3,6 +3,7 @@
  * kernels see query `[B, Mq, G, H, K]`, key `[B, Mkv, G, H, K]`, value `[B, Mkv, G, H, Kv]` and bias
  * `[B, G, H, Mq, Mkv]`, as strided views of what was passed. Nothing is copied.
  */
+import { checkedOptions, told } from "../gpu/checks.ts";
 import { type DType, type FloatDType, isFloat } from "../gpu/dtype.ts";
 import type { DeviceArray } from "../gpu/array.ts";
 import { type Device, runtimeOf } from "../gpu/device.ts";
@@ -92,9 +93,10 @@ export function attentionInputs(
   value: Tensor,
   options: AttentionOptions,
 ): AttentionInputs {
+  checkedOptions(`run ${name}`, options);
   for (const [argument, tensor] of Object.entries({ query, key, value })) {
     if (!(tensor instanceof Tensor)) {
-      throw new TypeError(`Cannot run ${name}: ${argument} is ${typeof tensor}, expected a Tensor`);
+      throw new TypeError(`Cannot run ${name}: ${argument} is ${told(tensor)}, expected a Tensor`);
     }
   }
   const shapes = `query ${formatShape(query.shape)}, key ${formatShape(key.shape)}, value ${
@@ -124,6 +126,8 @@ export function attentionInputs(
   const [q, k, v] = groupedLayouts(arrays.map((array) => array.layout), fail);
   const [B, Mq, G, H, K] = q!.shape as [number, number, number, number, number];
   const sizes = { B, Mq, Mkv: k!.shape[1]!, G, H, K, Kv: v!.shape[4]! };
+  const long = Object.entries(sizes).find(([, size]) => size >= 2 ** 32);
+  if (long) fail(RangeError, `${long[0]} is ${long[1]}, expected at most 2^32 - 1`);
   const terms = scoreTerms(name, device, sizes, rank, options.attnBias, shapes);
   const dropout = checkedDropout(name, options);
   return {
@@ -164,7 +168,7 @@ function checkedOutput(name: string, dtype: DType): FloatDType {
 function checkedScale(name: string, scale: number | undefined, K: number): number {
   const value = scale ?? (K > 0 ? K ** -0.5 : 1);
   if (!Number.isFinite(value)) {
-    throw new RangeError(`Cannot run ${name}: scale is ${value}, expected a finite number`);
+    throw new RangeError(`Cannot run ${name}: scale is ${told(value)}, expected a finite number`);
   }
   return value;
 }

@@ -1,4 +1,5 @@
 /** The public functions: check the arguments, choose an op, run it. */
+import { checkedOptions } from "../gpu/checks.ts";
 import type { Tensor } from "../gpu/tensor/tensor.ts";
 import { recordedAttention } from "./autograd.ts";
 import { chooseOp, type ForwardResult } from "./dispatch.ts";
@@ -161,7 +162,7 @@ export function memoryEfficientAttentionPartial(
     query,
     key,
     value,
-    { outputDtype: "f32", ...options },
+    { outputDtype: "f32", ...checkedOptions(`run ${name}`, options) },
     true,
   );
   return { out, lse: lse! };
@@ -176,6 +177,7 @@ function run(
   lse: boolean,
 ): ForwardResult {
   const inputs = attentionInputs(name, query, key, value, options);
-  const forced = options.op && forwardOpBehind(name, options.op);
+  const { op } = options;
+  const forced = op === undefined ? undefined : forwardOpBehind(name, op);
   return chooseOp(name, inputs, forwardOpsFor(inputs), forced).forward(inputs, { lse });
 }

@@ -1,4 +1,5 @@
 /** Attention's gradients as a function, for those who do without recording. */
+import { checkedOptions, told } from "../gpu/checks.ts";
 import { isFloat } from "../gpu/dtype.ts";
 import { withLayout } from "../gpu/array.ts";
 import { formatShape, sameShape } from "../gpu/shape.ts";
@@ -70,9 +71,10 @@ export function memoryEfficientAttentionBackward(
   query: Tensor,
   key: Tensor,
   value: Tensor,
-  { biasGrad = false, op, ...options }: AttentionBackwardOptions = {},
+  backwardOptions: AttentionBackwardOptions = {},
 ): AttentionGradients {
   const name = "memoryEfficientAttentionBackward";
+  const { biasGrad = false, op, ...options } = checkedOptions(`run ${name}`, backwardOptions);
   const inputs = attentionInputs(name, query, key, value, options);
   if (inputs.dropout && options.seed === undefined) {
     throw new RangeError(
@@ -82,7 +84,7 @@ export function memoryEfficientAttentionBackward(
   const { device, outShape, lseShape, sizes: { G, H } } = inputs;
   const operand = (argument: string, tensor: Tensor, shape: readonly number[]) => {
     if (!(tensor instanceof Tensor)) {
-      throw new TypeError(`Cannot run ${name}: ${argument} is ${typeof tensor}, expected a Tensor`);
+      throw new TypeError(`Cannot run ${name}: ${argument} is ${told(tensor)}, expected a Tensor`);
     }
     const array = arrayOn(device, tensor);
     const isLse = argument === "lse";
@@ -115,7 +117,12 @@ export function memoryEfficientAttentionBackward(
     lse: (operand("lse", lse, lseShape), groupedLse(lse, G, H)),
     lseGrad: undefined,
   };
-  const chosen = chooseOp(name, inputs, BACKWARD_OPS, op && backwardOpBehind(name, op));
+  const chosen = chooseOp(
+    name,
+    inputs,
+    BACKWARD_OPS,
+    op === undefined ? undefined : backwardOpBehind(name, op),
+  );
   const needs = { query: true, key: true, value: true, bias: needsBias };
   const result = chosen.backward(inputs, given, needs);
   return {

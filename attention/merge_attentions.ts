@@ -1,4 +1,5 @@
 /** Joins results of attention over disjoint sets of keys. */
+import { checkedOptions } from "../gpu/checks.ts";
 import { type DType, isFloat } from "../gpu/dtype.ts";
 import { allocate, type DeviceArray } from "../gpu/array.ts";
 import type { Gradients } from "../gpu/autograd/graph.ts";
@@ -47,8 +48,9 @@ export interface MergedAttention {
 export function mergeAttentions(
   attnSplit: Tensor | readonly Tensor[],
   lseSplit: Tensor | readonly Tensor[],
-  { writeLse = true, outputDtype }: MergeAttentionsOptions = {},
+  options: MergeAttentionsOptions = {},
 ): MergedAttention {
+  const { writeLse = true, outputDtype } = checkedOptions("merge attentions", options);
   return tidy(() => {
     const attn = stacked("attnSplit", attnSplit);
     const lse = stacked("lseSplit", lseSplit);

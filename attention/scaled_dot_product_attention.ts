@@ -3,6 +3,7 @@
  * axes, and masks that say who may attend. By views alone: the axes are put in the order that
  * `memoryEfficientAttention` takes, and back.
  */
+import { checkedOptions, isProbability, told } from "../gpu/checks.ts";
 import { tidy } from "../gpu/lifetime.ts";
 import { formatShape, numel, sameShape } from "../gpu/shape.ts";
 import { Tensor } from "../gpu/tensor/tensor.ts";
@@ -78,6 +79,7 @@ export function scaledDotProductAttention(
   value: Tensor,
   options: ScaledDotProductAttentionOptions = {},
 ): Tensor {
+  checkedOptions("run scaledDotProductAttention", options);
   assertInputs(query, key, value, options.enableGqa ?? false);
   assertOptions(query, key, options);
   const { attnMask, isCausal, dropoutP, scale, seed, op } = options;
@@ -184,8 +186,8 @@ function assertOptions(
   key: Tensor,
   { attnMask, isCausal = false, dropoutP = 0 }: ScaledDotProductAttentionOptions,
 ): void {
-  if (!(dropoutP >= 0 && dropoutP <= 1)) {
-    fail(RangeError, `dropoutP is ${dropoutP}`, "a probability in [0, 1]");
+  if (!isProbability(dropoutP)) {
+    fail(RangeError, `dropoutP is ${told(dropoutP)}`, "a probability in [0, 1]");
   }
   if (attnMask === undefined) return;
   if (isCausal) {

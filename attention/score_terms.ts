@@ -1,4 +1,5 @@
 /** What is done to scores besides the product: a mask, a tensor bias, ALiBi's slopes; and dropout. */
+import { isProbability, told } from "../gpu/checks.ts";
 import { isFloat } from "../gpu/dtype.ts";
 import type { DeviceArray } from "../gpu/array.ts";
 import type { Device } from "../gpu/device.ts";
@@ -148,8 +149,8 @@ export function checkedDropout(
   name: string,
   { p = 0, seed }: AttentionOptions,
 ): Dropout | undefined {
-  if (!(p >= 0 && p <= 1)) {
-    throw new RangeError(`Cannot run ${name}: p is ${p}, expected a probability in [0, 1]`);
+  if (!isProbability(p)) {
+    throw new RangeError(`Cannot run ${name}: p is ${told(p)}, expected a probability in [0, 1]`);
   }
   if (seed !== undefined) seedKey(seed);
   return dropLimit(p) < 0 ? undefined : { p, key: seedKey(seed ?? freshSeed()) };

@@ -1,5 +1,6 @@
 /** The device: where tensors are made, and what tells about memory, time and errors. */
-import { allocate, type DeviceArray } from "./array.ts";
+import { assertFunction, assertNumber, checkedOptions, told } from "./checks.ts";
+import { allocate, byteSize, type DeviceArray } from "./array.ts";
 import { assertDType, type DType, isFloat } from "./dtype.ts";
 import { fill, narrow } from "./ops/map.ts";
 import { assertHeldBy, parseSource, type TensorSource } from "./parse.ts";
@@ -57,11 +58,27 @@ let deviceFrom: (runtime: Runtime) => Device;
  * ```
  */
 export async function requestDevice(options: DeviceOptions = {}): Promise<Device> {
-  return deviceFrom(await requestRuntime(options));
+  return deviceFrom(await requestRuntime(checkedOptions("request a device", options)));
 }
+
+/** Throws unless a value is a device that can be used. */
+export function assertDevice(action: string, device: Device): void {
+  if (!(device instanceof Device)) {
+    throw new TypeError(
+      `Cannot ${action}: device is ${told(device)}, expected what requestDevice() gave`,
+    );
+  }
+}
+
+/** No symbol can be cloned, and the error shows this one's text. */
+const NOT_CLONEABLE = Symbol(
+  "A device cannot be posted to another thread: call requestDevice() there. It",
+);
 
 /** A GPU. Made by {@linkcode requestDevice}. */
 export class Device {
+  /** Keeps a device from being posted to another thread, which would get an object without one. */
+  private readonly notCloneable = NOT_CLONEABLE;
   /** Adapter, features and limits, as granted. */
   readonly info: DeviceInfo;
   readonly #runtime: Runtime;
@@ -86,8 +103,9 @@ export class Device {
    */
   tensor(
     data: TensorSource,
-    { shape, dtype, requiresGrad }: TensorOptions & { shape?: readonly number[] } = {},
+    options: TensorOptions & { shape?: readonly number[] } = {},
   ): Tensor {
+    const { shape, dtype, requiresGrad } = checkedOptions("create a tensor", options);
     const parsed = parseSource(data, shape, dtype);
     assertDifferentiable(parsed.dtype, requiresGrad);
     const array = allocate(this.#runtime, parsed.shape, parsed.dtype);
@@ -109,8 +127,10 @@ export class Device {
   full(
     shape: readonly number[],
     value: number,
-    { dtype = "f32", requiresGrad }: TensorOptions = {},
+    options: TensorOptions = {},
   ): Tensor {
+    const { dtype = "f32", requiresGrad } = checkedOptions("create a tensor", options);
+    assertNumber("create a tensor", "value", value);
     assertShape(shape, "create a tensor");
     assertDType(dtype, "create a tensor");
     assertHeldBy(dtype, value);
@@ -126,16 +146,23 @@ export class Device {
     start: number,
     end?: number,
     step = 1,
-    { dtype = "f32", requiresGrad }: TensorOptions = {},
+    options: TensorOptions = {},
   ): Tensor {
+    const { dtype = "f32", requiresGrad } = checkedOptions("make a range", options);
     const [from, to] = end === undefined ? [0, start] : [start, end];
-    const count = Math.max(0, Math.ceil((to - from) / step));
-    if (!Number.isFinite((to - from) / step)) {
+    const isRange = [from, to, step].every(Number.isFinite) && step !== 0;
+    if (!isRange) {
       throw new RangeError(
-        `Cannot make a range from ${from} to ${to} in steps of ${step}: expected finite numbers ` +
+        `Cannot make a range from ${told(from)} to ${told(to)} in steps of ${
+          told(step)
+        }: expected finite numbers ` +
           `and a step other than 0`,
       );
     }
+    const count = Math.max(0, Math.ceil((to - from) / step));
+    assertDType(dtype, "create a tensor");
+    // Refused before the host makes the list.
+    this.#runtime.memory.assertFits(byteSize([count], dtype), `a range of ${count} numbers`);
     return this.tensor(Float64Array.from({ length: count }, (_, i) => from + i * step), {
       dtype,
       requiresGrad,
@@ -151,9 +178,9 @@ export class Device {
    */
   rand(
     shape: readonly number[],
-    { seed = freshSeed(), ...options }: TensorOptions & { seed?: number } = {},
+    options: TensorOptions & { seed?: number } = {},
   ): Tensor {
-    return this.#random(rand, shape, seed, options);
+    return this.#random(rand, shape, options);
   }
 
   /**
@@ -165,9 +192,9 @@ export class Device {
    */
   randn(
     shape: readonly number[],
-    { seed = freshSeed(), ...options }: TensorOptions & { seed?: number } = {},
+    options: TensorOptions & { seed?: number } = {},
   ): Tensor {
-    return this.#random(randn, shape, seed, options);
+    return this.#random(randn, shape, options);
   }
 
   /** Bytes of GPU memory in use, at most so far, and reserved; numbers of buffers and tensors. */
@@ -197,6 +224,7 @@ export class Device {
    * @returns Its result and the times.
    */
   async profile<T>(fn: () => T | Promise<T>): Promise<Profile<T>> {
+    assertFunction("profile", fn);
     const { profiler, readback } = this.#runtime;
     profiler.start();
     let result: T;
@@ -256,9 +284,12 @@ export class Device {
   #random(
     fill: typeof rand,
     shape: readonly number[],
-    seed: number,
-    { dtype = "f32", requiresGrad }: TensorOptions,
+    options: TensorOptions & { seed?: number },
   ): Tensor {
+    const { seed = freshSeed(), dtype = "f32", requiresGrad } = checkedOptions(
+      "create a tensor",
+      options,
+    );
     assertShape(shape, "create a tensor");
     if (!isFloat(dtype)) {
       throw new TypeError(

@@ -92,7 +92,8 @@ export function roundedTo(dtype: DType, value: number): number {
 
 /** Throws for a name that is no element type. */
 export function assertDType(dtype: DType, action: string): void {
-  if (!Object.hasOwn(ENCODINGS, dtype)) {
+  // A list of one name would be taken for the name.
+  if (typeof dtype !== "string" || !Object.hasOwn(ENCODINGS, dtype)) {
     throw new TypeError(
       `Cannot ${action}: dtype ${JSON.stringify(dtype)} is not supported, ` +
         `expected one of ${Object.keys(ENCODINGS).join(", ")}`,

@@ -3,6 +3,7 @@
  * Every view (reshape, permute, slice, expand...) is a new layout over the same buffer; these
  * functions are pure and copy nothing.
  */
+import { checkedArray } from "./checks.ts";
 import {
   contiguousStrides,
   formatShape,
@@ -40,7 +41,8 @@ export function isContiguous({ shape, strides }: Layout): boolean {
 /** Reorders the axes: axis `i` of the result is axis `order[i]` of the argument. */
 export function permuteLayout(layout: Layout, order: readonly number[]): Layout {
   const rank = layout.shape.length;
-  const axes = order.map((axis) => normalizeAxis(axis, rank, "permute axes"));
+  const axes = Array.from(checkedArray("permute axes", "order", order))
+    .map((axis) => normalizeAxis(axis, rank, "permute axes"));
   if (axes.length !== rank || new Set(axes).size !== rank) {
     throw new RangeError(
       `Cannot permute axes: order [${order}] does not name each of ${rank} axes once`,

@@ -1,4 +1,5 @@
 /** When GPU memory is given back: by `dispose()`, at the end of a `tidy`, or with the garbage. */
+import { assertFunction } from "./checks.ts";
 import type { Storage } from "./runtime/memory.ts";
 
 /** What a tidy scope can clean up. */
@@ -28,6 +29,7 @@ export function enroll(object: Disposable): void {
  * ```
  */
 export function tidy<T>(fn: () => T): T {
+  assertFunction("tidy", fn);
   const scope = new Set<Disposable>();
   scopes.push(scope);
   let kept: Set<unknown> | undefined;

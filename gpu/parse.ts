@@ -30,7 +30,7 @@ export function parseSource(
   wantedShape: readonly number[] | undefined,
   wantedDType: DType | undefined,
 ): Parsed {
-  if (wantedShape) assertShape(wantedShape, "create a tensor");
+  if (wantedShape !== undefined) assertShape(wantedShape, "create a tensor");
   const isTyped = ArrayBuffer.isView(source);
   const found = isTyped ? [source.length] : nestedShape(source);
   const values = isTyped ? source : flatten(source, found, wantedDType);

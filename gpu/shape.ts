@@ -1,5 +1,7 @@
 /** Pure arithmetic on shapes, axes and dispatch grids. Nothing here knows of a GPU. */
 
+import { checkedArray, told } from "./checks.ts";
+
 /** The number of elements of a tensor of this shape; 1 for a scalar's empty shape. */
 export function numel(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
@@ -38,6 +40,7 @@ export function formatShape(shape: readonly number[]): string {
  * @param action What the caller was about to do, for the message: `create a tensor`.
  */
 export function assertShape(shape: readonly number[], action: string): void {
+  checkedArray(action, "shape", shape);
   for (const size of shape) {
     if (!Number.isSafeInteger(size) || size < 0) {
       throw new RangeError(
@@ -64,7 +67,7 @@ export function normalizeAxis(axis: number, rank: number, action: string): numbe
   const normalized = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(axis) || normalized < 0 || normalized >= rank) {
     throw new RangeError(
-      `Cannot ${action}: axis ${axis} is out of range for a tensor of ${rank} axes` +
+      `Cannot ${action}: axis ${told(axis)} is out of range for a tensor of ${rank} axes` +
         (rank > 0 ? `, expected ${-rank} to ${rank - 1}` : ""),
     );
   }
@@ -78,7 +81,7 @@ export function normalizeAxes(
   action: string,
 ): number[] {
   if (axes === undefined) return Array.from({ length: rank }, (_, axis) => axis);
-  const list = (typeof axes === "number" ? [axes] : axes)
+  const list = Array.from(typeof axes === "number" ? [axes] : checkedArray(action, "axis", axes))
     .map((axis) => normalizeAxis(axis, rank, action));
   if (new Set(list).size !== list.length) {
     throw new RangeError(`Cannot ${action}: axes [${axes}] name one axis twice`);

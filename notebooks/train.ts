@@ -20,7 +20,7 @@ import {
   restore,
   writeCheckpoint,
 } from "./train/checkpoint.ts";
-import { Interrupt, INTERRUPTED } from "./train/interrupt.ts";
+import { Interrupt } from "./train/interrupt.ts";
 import { Training } from "./train/loop.ts";
 import { parseOptions, runOptions, type TrainOptions, USAGE, UsageError } from "./train/options.ts";
 import { ProgressBar } from "./train/progress_bar.ts";
@@ -74,6 +74,7 @@ async function runToFile(device: Device, training: Training, checkpoint: string)
     parameters,
   };
   let isOver: boolean;
+  let interruptedCode: number;
   {
     using bar = new ProgressBar(training);
     using interrupt = new Interrupt({
@@ -94,11 +95,12 @@ async function runToFile(device: Device, training: Training, checkpoint: string)
       shouldStop: () => interrupt.requested,
     });
     if (!isOver) await writeCheckpoint(training, checkpoint);
+    interruptedCode = interrupt.code;
   }
   const { progress } = training;
   if (!isOver) {
     console.error(formatInterruption(progress, checkpoint));
-    return INTERRUPTED;
+    return interruptedCode;
   }
   console.log(formatEnd(progress, device.memory(), checkpoint));
   return 0;

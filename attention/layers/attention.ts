@@ -1,5 +1,6 @@
 /** Multi-head self-attention as a layer. */
-import type { Device } from "../../gpu/device.ts";
+import { assertNotNegative, checkedOptions } from "../../gpu/checks.ts";
+import { assertDevice, type Device } from "../../gpu/device.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
 import { formatShape } from "../../gpu/shape.ts";
@@ -86,7 +87,9 @@ export class Attention extends Module {
       projDrop = 0,
       seed,
       attention = "memory-efficient",
-    } = options;
+    } = checkedOptions("make Attention", options);
+    assertDevice("make Attention", device);
+    assertNotNegative("make Attention", "normEpsilon", epsilon);
     assertSize("Attention", "dim", dim);
     assertSize("Attention", "numHeads", numHeads);
     if (dim % numHeads !== 0) {
@@ -123,8 +126,9 @@ export class Attention extends Module {
    */
   forward(
     x: Tensor,
-    { attnBias }: { attnBias?: AttentionBias | Tensor | undefined } = {},
+    options: { attnBias?: AttentionBias | Tensor | undefined } = {},
   ): Tensor {
+    const { attnBias } = checkedOptions("run Attention", options);
     const dim = this.proj.weight.shape[1]!;
     assertLastAxis("Attention", x, dim);
     if (x.ndim !== 3) {

@@ -1,7 +1,9 @@
 /** A transformer block. */
-import type { Device } from "../../gpu/device.ts";
+import { assertNotNegative, assertNumber, checkedOptions } from "../../gpu/checks.ts";
+import { assertDevice, type Device } from "../../gpu/device.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
+import { assertTensor } from "../../gpu/tensor/base.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import type { AttentionBias } from "../masks/mod.ts";
 import { Attention, type AttentionLayerOptions } from "./attention.ts";
@@ -69,9 +71,14 @@ export class Block extends Module {
   /** Makes the block for inputs `[B, N, dim]`, with random weights. */
   constructor(device: Device, dim: number, options: BlockOptions = {}) {
     super();
-    const { mlpRatio = 4, projBias: bias = true, projDrop: drop = 0, dropPath = 0 } = options;
+    const { mlpRatio = 4, projBias: bias = true, projDrop: drop = 0, dropPath = 0 } =
+      checkedOptions("make Block", options);
     const { initValues, normEpsilon: epsilon = 1e-6 } = options;
+    assertDevice("make Block", device);
     assertSize("Block", "dim", dim);
+    assertNumber("make Block", "mlpRatio", mlpRatio);
+    assertNumber("make Block", "initValues", initValues ?? 0);
+    assertNotNegative("make Block", "normEpsilon", epsilon);
     const hiddenFeatures = Math.trunc(dim * mlpRatio);
     assertSize("Block", "dim * mlpRatio", hiddenFeatures);
     assertProbability("Block", "dropPath", dropPath);
@@ -97,8 +104,10 @@ export class Block extends Module {
    */
   forward(
     x: Tensor,
-    { attnBias }: { attnBias?: AttentionBias | Tensor | undefined } = {},
+    options: { attnBias?: AttentionBias | Tensor | undefined } = {},
   ): Tensor {
+    const { attnBias } = checkedOptions("run Block", options);
+    assertTensor("run Block", "input", x);
     return tidy(() => {
       const attended = this.attn.forward(this.norm1.forward(x), { attnBias });
       const middle = x.add(this.dropPath1.forward(this.ls1?.forward(attended) ?? attended));

@@ -1,6 +1,8 @@
 /** Stochastic depth as a layer. */
+import { checkedOptions } from "../../gpu/checks.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
+import { assertTensor } from "../../gpu/tensor/base.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { assertProbability, type DropoutOptions } from "./dropout.ts";
 import { Module } from "./module.ts";
@@ -17,8 +19,9 @@ export class DropPath extends Module {
   readonly #seeds: SeedSequence;
 
   /** Makes the layer; `p` is a probability in [0, 1]. */
-  constructor(p = 0, { seed }: DropoutOptions = {}) {
+  constructor(p = 0, options: DropoutOptions = {}) {
     super();
+    const { seed } = checkedOptions("make DropPath", options);
     assertProbability("DropPath", "p", p);
     this.p = p;
     this.#seeds = new SeedSequence(seed);
@@ -26,6 +29,7 @@ export class DropPath extends Module {
 
   /** `x [B, ...]` with samples dropped; a view of it in evaluation and with `p = 0`. */
   forward(x: Tensor): Tensor {
+    assertTensor("run DropPath", "input", x);
     if (!this.training || this.p === 0) return x.reshape(x.shape);
     if (x.ndim === 0) {
       throw new RangeError("Cannot run DropPath: input is a scalar, expected [B, ...]");

@@ -1,5 +1,7 @@
 /** Dropout as a layer. */
+import { checkedOptions, isProbability, told } from "../../gpu/checks.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
+import { assertTensor } from "../../gpu/tensor/base.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { Module } from "./module.ts";
 
@@ -23,8 +25,9 @@ export class Dropout extends Module {
   readonly #seeds: SeedSequence;
 
   /** Makes the layer; `p` is a probability in [0, 1]. */
-  constructor(p = 0.5, { seed }: DropoutOptions = {}) {
+  constructor(p = 0.5, options: DropoutOptions = {}) {
     super();
+    const { seed } = checkedOptions("make Dropout", options);
     assertProbability("Dropout", "p", p);
     this.p = p;
     this.#seeds = new SeedSequence(seed);
@@ -32,6 +35,7 @@ export class Dropout extends Module {
 
   /** `x`, of any shape, with elements dropped; a view of it in evaluation and with `p = 0`. */
   forward(x: Tensor): Tensor {
+    assertTensor("run Dropout", "input", x);
     if (!this.training || this.p === 0) return x.reshape(x.shape);
     return x.dropout(this.p, { seed: this.#seeds.next() });
   }
@@ -39,9 +43,9 @@ export class Dropout extends Module {
 
 /** Throws unless a value is a probability. */
 export function assertProbability(layer: string, name: string, p: number): void {
-  if (!(p >= 0 && p <= 1)) {
+  if (!isProbability(p)) {
     throw new RangeError(
-      `Cannot make ${layer}: ${name} is ${p}, expected a probability in [0, 1]`,
+      `Cannot make ${layer}: ${name} is ${told(p)}, expected a probability in [0, 1]`,
     );
   }
 }

@@ -1,5 +1,6 @@
 /** A table of vectors, one for each index. */
-import type { Device } from "../../gpu/device.ts";
+import { checkedOptions } from "../../gpu/checks.ts";
+import { assertDevice, type Device } from "../../gpu/device.ts";
 import { freshSeed } from "../../gpu/random/philox.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import type { TensorSource } from "../../gpu/parse.ts";
@@ -28,9 +29,11 @@ export class Embedding extends Module {
     device: Device,
     numEmbeddings: number,
     embeddingDim: number,
-    { paddingIdx, seed = freshSeed() }: EmbeddingOptions = {},
+    options: EmbeddingOptions = {},
   ) {
     super();
+    const { paddingIdx, seed = freshSeed() } = checkedOptions("make Embedding", options);
+    assertDevice("make Embedding", device);
     assertSize("Embedding", "numEmbeddings", numEmbeddings);
     assertSize("Embedding", "embeddingDim", embeddingDim);
     if (

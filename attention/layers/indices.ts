@@ -1,4 +1,5 @@
 /** Indices that come as tensors or as numbers. */
+import { told } from "../../gpu/checks.ts";
 import type { Device } from "../../gpu/device.ts";
 import type { TensorSource } from "../../gpu/parse.ts";
 import { arrayOn, TensorBase } from "../../gpu/tensor/base.ts";
@@ -39,7 +40,7 @@ export function indicesOn(
     : ([indices] as unknown[]).flat(Infinity);
   for (const index of flat) {
     if (Number.isInteger(index) && isValid(index as number)) continue;
-    throw new RangeError(`Cannot ${action}: ${name} has ${index}, expected ${expected}`);
+    throw new RangeError(`Cannot ${action}: ${name} has ${told(index)}, expected ${expected}`);
   }
   return device.tensor(indices, { dtype: "i32" });
 }

@@ -1,5 +1,6 @@
 /** Layer normalisation as a layer. */
-import type { Device } from "../../gpu/device.ts";
+import { assertNotNegative, checkedOptions } from "../../gpu/checks.ts";
+import { assertDevice, type Device } from "../../gpu/device.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { assertLastAxis, assertSize, Module, parameter } from "./module.ts";
 
@@ -16,8 +17,11 @@ export class LayerNorm extends Module {
   readonly epsilon: number;
 
   /** Makes the layer for a last axis of size `dim`. */
-  constructor(device: Device, dim: number, { epsilon = 1e-5 }: { epsilon?: number } = {}) {
+  constructor(device: Device, dim: number, options: { epsilon?: number } = {}) {
     super();
+    const { epsilon = 1e-5 } = checkedOptions("make LayerNorm", options);
+    assertDevice("make LayerNorm", device);
+    assertNotNegative("make LayerNorm", "epsilon", epsilon);
     assertSize("LayerNorm", "dim", dim);
     this.weight = parameter(() => device.ones([dim]));
     this.bias = parameter(() => device.zeros([dim]));

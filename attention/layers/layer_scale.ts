@@ -1,5 +1,6 @@
 /** A learned scale for each channel. */
-import type { Device } from "../../gpu/device.ts";
+import { assertNumber, checkedOptions } from "../../gpu/checks.ts";
+import { assertDevice, type Device } from "../../gpu/device.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { assertLastAxis, assertSize, Module, parameter } from "./module.ts";
 
@@ -17,8 +18,11 @@ export class LayerScale extends Module {
    *
    * @param options `initValues`: what `gamma` is at first. Default 1e-5.
    */
-  constructor(device: Device, dim: number, { initValues = 1e-5 }: { initValues?: number } = {}) {
+  constructor(device: Device, dim: number, options: { initValues?: number } = {}) {
     super();
+    const { initValues = 1e-5 } = checkedOptions("make LayerScale", options);
+    assertDevice("make LayerScale", device);
+    assertNumber("make LayerScale", "initValues", initValues);
     assertSize("LayerScale", "dim", dim);
     this.gamma = parameter(() => device.full([dim], initValues));
   }

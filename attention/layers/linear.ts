@@ -1,5 +1,6 @@
 /** The affine layer. */
-import type { Device } from "../../gpu/device.ts";
+import { checkedOptions } from "../../gpu/checks.ts";
+import { assertDevice, type Device } from "../../gpu/device.ts";
 import { freshSeed } from "../../gpu/random/philox.ts";
 import { linear } from "../../gpu/tensor/linear_algebra.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
@@ -28,9 +29,11 @@ export class Linear extends Module {
     device: Device,
     inFeatures: number,
     outFeatures: number,
-    { bias = true, seed = freshSeed() }: LinearOptions = {},
+    options: LinearOptions = {},
   ) {
     super();
+    const { bias = true, seed = freshSeed() } = checkedOptions("make Linear", options);
+    assertDevice("make Linear", device);
     assertSize("Linear", "inFeatures", inFeatures);
     assertSize("Linear", "outFeatures", outFeatures);
     const bound = inFeatures ** -0.5;

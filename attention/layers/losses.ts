@@ -1,4 +1,5 @@
 /** What training makes small. */
+import { checkedOptions, isProbability, told } from "../../gpu/checks.ts";
 import { record } from "../../gpu/autograd/record.ts";
 import { runtimeOf } from "../../gpu/device.ts";
 import { isFloat } from "../../gpu/dtype.ts";
@@ -6,7 +7,7 @@ import { tidy } from "../../gpu/lifetime.ts";
 import { crossEntropy as rowLosses, crossEntropyGradient } from "../../gpu/ops/cross_entropy.ts";
 import type { TensorSource } from "../../gpu/parse.ts";
 import { formatShape, numel, sameShape } from "../../gpu/shape.ts";
-import { arrayOf, arrayOn } from "../../gpu/tensor/base.ts";
+import { arrayOf, arrayOn, assertTensor } from "../../gpu/tensor/base.ts";
 import { type Tensor, tensorFrom } from "../../gpu/tensor/tensor.ts";
 import { indicesOn } from "./indices.ts";
 
@@ -54,8 +55,13 @@ export interface CrossEntropyOptions extends LossOptions {
 export function crossEntropy(
   logits: Tensor,
   target: Tensor | TensorSource,
-  { reduction = "mean", ignoreIndex = -100, labelSmoothing = 0 }: CrossEntropyOptions = {},
+  options: CrossEntropyOptions = {},
 ): Tensor {
+  const { reduction = "mean", ignoreIndex = -100, labelSmoothing = 0 } = checkedOptions(
+    "crossEntropy",
+    options,
+  );
+  assertTensor("crossEntropy", "logits", logits);
   assertReduction("crossEntropy", reduction);
   const { device, shape, dtype } = logits;
   if (!isFloat(dtype)) {
@@ -63,14 +69,16 @@ export function crossEntropy(
       `Cannot crossEntropy: logits have dtype ${dtype}, expected f32, f16 or bf16`,
     );
   }
-  if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) {
+  if (!isProbability(labelSmoothing)) {
     throw new RangeError(
-      `Cannot crossEntropy: labelSmoothing is ${labelSmoothing}, expected a number in [0, 1]`,
+      `Cannot crossEntropy: labelSmoothing is ${told(labelSmoothing)}, expected a number in [0, 1]`,
     );
   }
   if (!Number.isInteger(ignoreIndex) || Math.abs(ignoreIndex) >= 2 ** 31) {
     throw new RangeError(
-      `Cannot crossEntropy: ignoreIndex is ${ignoreIndex}, expected a whole number of 32 bits`,
+      `Cannot crossEntropy: ignoreIndex is ${
+        told(ignoreIndex)
+      }, expected a whole number of 32 bits`,
     );
   }
   const axis = Math.min(1, logits.ndim - 1);
@@ -138,8 +146,10 @@ function recordedLosses(
 export function mseLoss(
   input: Tensor,
   target: Tensor,
-  { reduction = "mean" }: LossOptions = {},
+  options: LossOptions = {},
 ): Tensor {
+  const { reduction = "mean" } = checkedOptions("mseLoss", options);
+  assertTensor("mseLoss", "input", input);
   assertReduction("mseLoss", reduction);
   arrayOn(input.device, target);
   if (!sameShape(input.shape, target.shape)) {
@@ -158,6 +168,6 @@ export function mseLoss(
 function assertReduction(action: string, reduction: Reduction): void {
   if (["mean", "sum", "none"].includes(reduction)) return;
   throw new RangeError(
-    `Cannot ${action}: reduction is ${JSON.stringify(reduction)}, expected "mean", "sum" or "none"`,
+    `Cannot ${action}: reduction is ${told(reduction)}, expected "mean", "sum" or "none"`,
   );
 }

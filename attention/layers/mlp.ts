@@ -1,5 +1,6 @@
 /** The feed-forward part of a transformer block. */
-import type { Device } from "../../gpu/device.ts";
+import { checkedOptions } from "../../gpu/checks.ts";
+import { assertDevice, type Device } from "../../gpu/device.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
@@ -40,7 +41,8 @@ export class Mlp extends Module {
   constructor(device: Device, inFeatures: number, options: MlpOptions = {}) {
     super();
     const { hiddenFeatures = inFeatures, outFeatures = inFeatures, bias = true, drop = 0 } =
-      options;
+      checkedOptions("make Mlp", options);
+    assertDevice("make Mlp", device);
     for (const [name, size] of Object.entries({ inFeatures, hiddenFeatures, outFeatures })) {
       assertSize("Mlp", name, size);
     }

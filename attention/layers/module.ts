@@ -1,8 +1,10 @@
 /** What layers have in common: named parameters, and a mode. */
+import { assertFunction, checkedOptions, told } from "../../gpu/checks.ts";
 import { noGrad } from "../../gpu/autograd/mode.ts";
 import { type DType, isFloat } from "../../gpu/dtype.ts";
 import { tidyApart } from "../../gpu/lifetime.ts";
 import { formatShape } from "../../gpu/shape.ts";
+import { assertTensor } from "../../gpu/tensor/base.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { assertLoadable, copyState, type LoadResult, type StateDict } from "./state_dict.ts";
 
@@ -158,8 +160,12 @@ export abstract class Module {
    */
   loadStateDict(
     state: Readonly<StateDict>,
-    { strict = true }: { strict?: boolean } = {},
+    options: { strict?: boolean } = {},
   ): LoadResult {
+    const { strict = true } = checkedOptions(
+      `load weights into ${this.constructor.name}`,
+      options,
+    );
     const own = this.stateDict();
     const result = assertLoadable(this.constructor.name, own, state, strict);
     copyState(own, state);
@@ -184,7 +190,12 @@ export abstract class Module {
  * @returns What `make` returned.
  */
 export function parameter(make: () => Tensor): Tensor {
-  return parameters(() => [make()])[0]!;
+  assertFunction("make a parameter", make);
+  return parameters(() => {
+    const made = make();
+    assertTensor("make a parameter", "what the function returned", made);
+    return [made];
+  })[0]!;
 }
 
 /** As {@linkcode parameter}, for several that are made together. */
@@ -197,12 +208,15 @@ export function parameters<T extends Record<string, Tensor> | Tensor[]>(make: ()
 /** Throws unless a layer's size is a whole number >= 1. */
 export function assertSize(layer: string, name: string, size: number): void {
   if (!Number.isInteger(size) || size < 1) {
-    throw new RangeError(`Cannot make ${layer}: ${name} is ${size}, expected a whole number >= 1`);
+    throw new RangeError(
+      `Cannot make ${layer}: ${name} is ${told(size)}, expected a whole number >= 1`,
+    );
   }
 }
 
 /** Throws unless `x` ends in an axis of this size. */
 export function assertLastAxis(layer: string, x: Tensor, size: number): void {
+  assertTensor(`run ${layer}`, "input", x);
   if (x.ndim === 0 || x.shape.at(-1) !== size) {
     throw new RangeError(
       `Cannot run ${layer}: input has shape ${formatShape(x.shape)}, expected [..., ${size}]`,

@@ -1,10 +1,12 @@
 /** Multi-head attention as a layer, after PyTorch. */
-import type { Device } from "../../gpu/device.ts";
+import { checkedOptions } from "../../gpu/checks.ts";
+import { assertDevice, type Device } from "../../gpu/device.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
 import { formatShape, sameShape } from "../../gpu/shape.ts";
 import { cat } from "../../gpu/tensor/join.ts";
 import { linear } from "../../gpu/tensor/linear_algebra.ts";
+import { assertTensor } from "../../gpu/tensor/base.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { assertProbability } from "./dropout.ts";
 import { Linear } from "./linear.ts";
@@ -117,7 +119,11 @@ export class MultiheadAttention extends Module {
     options: MultiheadAttentionOptions = {},
   ) {
     super();
-    const { dropout = 0, bias = true, kdim = embedDim, vdim = embedDim } = options;
+    const { dropout = 0, bias = true, kdim = embedDim, vdim = embedDim } = checkedOptions(
+      "make MultiheadAttention",
+      options,
+    );
+    assertDevice("make MultiheadAttention", device);
     for (const [name, size] of Object.entries({ embedDim, numHeads, kdim, vdim })) {
       assertSize("MultiheadAttention", name, size);
     }
@@ -162,6 +168,10 @@ export class MultiheadAttention extends Module {
     value: Tensor,
     options: MultiheadAttentionForwardOptions = {},
   ): MultiheadAttentionResult {
+    checkedOptions("run MultiheadAttention", options);
+    for (const [name, tensor] of Object.entries({ query, key, value })) {
+      assertTensor("run MultiheadAttention", name, tensor);
+    }
     const sizes = this.#checkedSizes(query, key, value);
     const { N, L, S } = sizes;
     const isBatched = query.ndim === 3;
@@ -285,7 +295,8 @@ export class MultiheadAttention extends Module {
 
 /** Throws unless a mask has a dtype that masks may have, and one of these shapes. */
 function assertMask(name: string, mask: Tensor | undefined, shapes: readonly number[][]): void {
-  if (!mask) return;
+  if (mask === undefined || mask === null) return;
+  assertTensor("run MultiheadAttention", name, mask);
   const fail = (kind: typeof RangeError | typeof TypeError, what: string) => {
     throw new kind(`Cannot run MultiheadAttention: ${name} has ${what}`);
   };

@@ -2,8 +2,9 @@
  * Weights to and from safetensors, the files that PyTorch's models are published in. Elements go over bit
  * by bit: no number is converted.
  */
+import { assertFunction, checkedOptions } from "../../gpu/checks.ts";
 import { byteSize, type DeviceArray, isDense, produce } from "../../gpu/array.ts";
-import { type Device, runtimeOf } from "../../gpu/device.ts";
+import { assertDevice, type Device, runtimeOf } from "../../gpu/device.ts";
 import { type DType, encodingOf } from "../../gpu/dtype.ts";
 import { copy } from "../../gpu/ops/map.ts";
 import type { Runtime } from "../../gpu/runtime/runtime.ts";
@@ -74,8 +75,11 @@ const DTYPES = new Map(TYPES);
 export function loadSafetensors(
   device: Device,
   file: ArrayBuffer | Uint8Array,
-  { filter = () => true }: LoadSafetensorsOptions = {},
+  options: LoadSafetensorsOptions = {},
 ): Record<string, Tensor> {
+  const { filter = () => true } = checkedOptions("load safetensors", options);
+  assertFunction("load safetensors: filter", filter);
+  assertDevice("load safetensors", device);
   const bytes = bytesOf(file);
   const { entries, dataStart } = parseHeader(bytes);
   const wanted = entries.filter(({ name }) => filter(name))
@@ -140,8 +144,11 @@ export function readSafetensorsMetadata(file: ArrayBuffer | Uint8Array): Record<
  */
 export async function saveSafetensors(
   tensors: Readonly<Record<string, Tensor>>,
-  { metadata = {} }: SaveSafetensorsOptions = {},
+  options: SaveSafetensorsOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
+  const { metadata = {} } = checkedOptions("save safetensors", options);
+  checkedOptions("save safetensors: tensors", tensors);
+  checkedOptions("save safetensors: metadata", metadata);
   assertMetadata(metadata);
   const parts = inFileOrder(tensors);
   const header = formatHeader(parts.map(({ entry }) => entry), metadata);

@@ -5,6 +5,7 @@
  * allocated: what {@linkcode parseHeader} returns fits the file.
  */
 import { MAX_RANK } from "../../gpu/shape.ts";
+import { foreignFormat } from "./safetensors_foreign.ts";
 import { decodeJson, describeValue, fail, isWellFormed, quote } from "./safetensors_json.ts";
 
 /** A tensor as the header describes it. */
@@ -72,10 +73,7 @@ const ELEMENT_BITS: Readonly<Record<string, number>> = {
  * @throws {TypeError} For a header that is not JSON of the format's structure.
  */
 export function parseHeader(file: Uint8Array): Header {
-  const length = headerLength(file);
-  const dataStart = LENGTH_BYTES + length;
-  // A copy: decoders refuse shared memory.
-  const root = decodeJson(file.slice(LENGTH_BYTES, dataStart));
+  const { root, dataStart } = decodeHeader(file);
   if (!isObject(root)) fail(TypeError, `the header is ${describeValue(root)}, expected an object`);
   const entries: TensorEntry[] = [];
   for (const [name, value] of Object.entries(root)) {
@@ -131,6 +129,18 @@ export function compareText(a: string, b: string): number {
 
 function member(name: string, json: string): string {
   return `${JSON.stringify(name)}:${json}`;
+}
+
+function decodeHeader(file: Uint8Array): { root: unknown; dataStart: number } {
+  try {
+    const dataStart = LENGTH_BYTES + headerLength(file);
+    // A copy: decoders refuse shared memory.
+    return { root: decodeJson(file.slice(LENGTH_BYTES, dataStart)), dataStart };
+  } catch (error) {
+    const format = foreignFormat(file);
+    if (format === undefined) throw error;
+    fail(TypeError, `the file is ${format}`, error);
+  }
 }
 
 function headerLength(file: Uint8Array): number {

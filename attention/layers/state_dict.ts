@@ -1,7 +1,8 @@
 /** Values by name, and how they come into tensors that exist. */
+import { checkedOptions } from "../../gpu/checks.ts";
 import { noGrad } from "../../gpu/autograd/mode.ts";
 import { formatShape, sameShape } from "../../gpu/shape.ts";
-import { arrayOn } from "../../gpu/tensor/base.ts";
+import { arrayOn, assertTensor } from "../../gpu/tensor/base.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 
 /** Tensors by name, as PyTorch names them: `qkv.weight`, `proj.bias`. */
@@ -29,6 +30,10 @@ export function assertLoadable(
   state: Readonly<StateDict>,
   strict: boolean,
 ): LoadResult {
+  checkedOptions(`load weights into ${owner}`, state);
+  for (const [name, tensor] of Object.entries(state)) {
+    assertTensor(`load weights into ${owner}`, name, tensor);
+  }
   const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name));
   const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(own, name));
   const common = commonNames(own, state);

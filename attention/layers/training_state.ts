@@ -1,7 +1,8 @@
 /** A layer and its optimiser as the parts of one file. */
+import { checkedOptions, told } from "../../gpu/checks.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
-import type { Module } from "./module.ts";
-import type { Optimizer } from "./optimizers/optimizer.ts";
+import { Module } from "./module.ts";
+import { Optimizer } from "./optimizers/optimizer.ts";
 import { assertLoadable } from "./state_dict.ts";
 
 /** What goes into a file: the arguments of `saveSafetensors`. */
@@ -39,6 +40,7 @@ const OPTIMIZER = "optimizer.";
  * ```
  */
 export function trainingState(model: Module, optimizer: Optimizer): TrainingState {
+  assertParts("keep a training", model, optimizer);
   const { tensors, numbers } = optimizer.stateDict();
   const texts = Object.entries(numbers).map(([name, value]) => [OPTIMIZER + name, `${value}`]);
   return {
@@ -53,17 +55,30 @@ export function trainingState(model: Module, optimizer: Optimizer): TrainingStat
  * @throws {RangeError} Naming what does not fit, of the layer first; nothing is loaded then.
  */
 export function loadTrainingState(
-  { tensors, metadata }: TrainingState,
+  state: TrainingState,
   model: Module,
   optimizer: Optimizer,
 ): void {
+  const { tensors, metadata } = checkedOptions("load a training", state);
+  checkedOptions("load a training: tensors", tensors);
+  checkedOptions("load a training: metadata", metadata);
+  assertParts("load a training", model, optimizer);
   const numbers = Object.entries(under(OPTIMIZER, metadata))
     .map(([name, text]) => [name, Number(text)]);
-  const state = { tensors: under(OPTIMIZER, tensors), numbers: Object.fromEntries(numbers) };
+  const ofOptimizer = { tensors: under(OPTIMIZER, tensors), numbers: Object.fromEntries(numbers) };
   const weights = under(MODEL, tensors);
   assertLoadable(model.constructor.name, model.stateDict(), weights, true);
-  optimizer.loadStateDict(state);
+  optimizer.loadStateDict(ofOptimizer);
   model.loadStateDict(weights);
+}
+
+function assertParts(action: string, model: Module, optimizer: Optimizer): void {
+  if (!(model instanceof Module)) {
+    throw new TypeError(`Cannot ${action}: model is ${told(model)}, expected a Module`);
+  }
+  if (!(optimizer instanceof Optimizer)) {
+    throw new TypeError(`Cannot ${action}: optimizer is ${told(optimizer)}, expected an Optimizer`);
+  }
 }
 
 function prefixed<T>(prefix: string, record: Readonly<Record<string, T>>): Record<string, T> {

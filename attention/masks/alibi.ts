@@ -1,4 +1,8 @@
 /** Attention with linear biases: how fast each head's scores fall with the distance of query and key. */
+import { told } from "../../gpu/checks.ts";
+
+/** More than any model has, and few enough to list. */
+const MAX_HEADS = 2 ** 20;
 
 /**
  * The slopes of Press et al., "Train Short, Test Long" (2022), https://arxiv.org/abs/2108.12409: for a
@@ -8,12 +12,14 @@
  *
  * @param numHeads H.
  * @returns One slope a head, in the order of the heads. The bias is `-slope * |i + Mkv - Mq - j|`.
- * @throws {RangeError} If it is no whole number >= 1.
+ * @throws {RangeError} If it is no whole number from 1 to 2^20.
  */
 export function alibiSlopes(numHeads: number): number[] {
-  if (!Number.isSafeInteger(numHeads) || numHeads < 1) {
+  if (!Number.isSafeInteger(numHeads) || numHeads < 1 || numHeads > MAX_HEADS) {
     throw new RangeError(
-      `Cannot compute ALiBi slopes: numHeads is ${numHeads}, expected a whole number >= 1`,
+      `Cannot compute ALiBi slopes: numHeads is ${
+        told(numHeads)
+      }, expected a whole number from 1 to ${MAX_HEADS}`,
     );
   }
   const power = 2 ** Math.floor(Math.log2(numHeads));

@@ -3,8 +3,9 @@
  * Kernels, the `math` op and `materialize` all take it from here, so a mask is a constructor and a
  * choice of these two.
  */
+import { told } from "../../gpu/checks.ts";
 import { assertShape, formatShape, numel } from "../../gpu/shape.ts";
-import type { Tensor } from "../../gpu/tensor/tensor.ts";
+import { Tensor } from "../../gpu/tensor/tensor.ts";
 import { visibleKeys, type Window } from "./window.ts";
 
 /** A run of queries, and the run of keys that they may look at. */
@@ -75,6 +76,12 @@ export abstract class AttentionBias {
         `Cannot materialize a mask: shape is ${formatShape(shape)}, expected [..., Mq, Mkv]`,
       );
     }
+    if (numel(shape) >= 2 ** 32) {
+      throw new RangeError(
+        `Cannot materialize a mask: shape ${formatShape(shape)} has ${numel(shape)} elements, ` +
+          "expected fewer than 2^32",
+      );
+    }
     const [queries, keys] = shape.slice(-2) as [number, number];
     const problem = this.mismatch(1, queries, keys);
     if (problem) {
@@ -128,6 +135,12 @@ export class MaskWithTensorBias extends AttentionBias {
   /** Joins the two; the tensor broadcasts to `[B, H, Mq, Mkv]`. */
   constructor(mask: AttentionBias, tensor: Tensor) {
     super();
+    if (!(mask instanceof AttentionBias)) {
+      throw new TypeError(`Cannot add a tensor bias: mask is ${told(mask)}, expected a mask`);
+    }
+    if (!(tensor instanceof Tensor)) {
+      throw new TypeError(`Cannot add a tensor bias: tensor is ${told(tensor)}, expected a Tensor`);
+    }
     if (mask.tensor) {
       throw new TypeError("Cannot add a tensor bias: the mask has one already, add the tensors");
     }

@@ -3,6 +3,7 @@
  * `[1, sum of Lk, H, K]`, in which queries of block b see keys of block b alone. In the formulas `i` and
  * `j` count within the block and `d = Lk - Lq`.
  */
+import { checkedOptions } from "../../gpu/checks.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { AttentionBias, type MaskBlock } from "./bias.ts";
@@ -70,9 +71,10 @@ export class BlockDiagonalMask extends AttentionBias implements PackedSequences 
   readonly batchSizes: readonly number[] | undefined;
 
   /** Makes the mask; `fromSeqlens` does the same. */
-  constructor({ qSeqlen, kvSeqlen, batchSizes }: PackedSequences) {
+  constructor(sequences: PackedSequences) {
     super();
     const { name } = this.constructor;
+    const { qSeqlen, kvSeqlen, batchSizes } = checkedOptions(`make a ${name}`, sequences);
     this.qSeqlen = checkedLengths(name, "qSeqlen", qSeqlen);
     this.kvSeqlen = kvSeqlen === undefined ? this.qSeqlen : checkedLengths(
       name,

@@ -1,4 +1,5 @@
 /** Checks of the numbers that masks are made of, and of the sizes that they are used on. */
+import { told } from "../../gpu/checks.ts";
 import type { Window } from "./window.ts";
 
 /** Lengths, offsets or page numbers, one for each sequence or page. */
@@ -34,9 +35,7 @@ export function checkedLengths(
 export function checkedList(mask: string, name: string, list: Lengths): number[] {
   if (Array.isArray(list) || ArrayBuffer.isView(list)) return Array.from<number>(list);
   throw new TypeError(
-    `Cannot make a ${mask}: ${name} is ${
-      list === null ? "null" : typeof list
-    }, expected an array of numbers`,
+    `Cannot make a ${mask}: ${name} is ${told(list)}, expected an array of numbers`,
   );
 }
 
@@ -44,7 +43,7 @@ export function checkedList(mask: string, name: string, list: Lengths): number[]
 export function checkedCount(mask: string, name: string, value: number, least: number): number {
   if (Number.isSafeInteger(value) && value >= least) return value;
   throw new RangeError(
-    `Cannot make a ${mask}: ${name} is ${value}, expected a whole number >= ${least}`,
+    `Cannot make a ${mask}: ${name} is ${told(value)}, expected a whole number >= ${least}`,
   );
 }
 

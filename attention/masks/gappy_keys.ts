@@ -4,6 +4,7 @@
  * `kvSeqstarts[b]` to `kvSeqstarts[b] + Lk`. In the formulas `i` and `j` count within the sequence and
  * `d = Lk - Lq`.
  */
+import { checkedOptions } from "../../gpu/checks.ts";
 import { AttentionBias, type MaskBlock } from "./bias.ts";
 import {
   begins,
@@ -42,9 +43,10 @@ export class BlockDiagonalGappyKeysMask extends AttentionBias implements GappySe
   readonly kvSeqlen: readonly number[];
 
   /** Makes the mask; `fromSeqlens` does the same. */
-  constructor({ qSeqlen, kvSeqstarts, kvSeqlen }: GappySequences) {
+  constructor(sequences: GappySequences) {
     super();
     const { name } = this.constructor;
+    const { qSeqlen, kvSeqstarts, kvSeqlen } = checkedOptions(`make a ${name}`, sequences);
     this.qSeqlen = checkedLengths(name, "qSeqlen", qSeqlen);
     const count = this.qSeqlen.length;
     if (count === 0) {

@@ -1,11 +1,16 @@
 /** Batches of sequences put one after the other along M, and taken apart again. */
+import { checkedArray } from "../../gpu/checks.ts";
 import { formatShape } from "../../gpu/shape.ts";
 import { cat } from "../../gpu/tensor/join.ts";
+import { assertTensor } from "../../gpu/tensor/base.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { begins, total } from "./checks.ts";
 
 /** The length of each row of each batch, for tensors `[B_i, M_i, ...]`; checks that they have both axes. */
 export function lengthsOf(tensors: readonly Tensor[]): number[] {
+  for (const [i, tensor] of checkedArray("pack tensors", "tensors", tensors).entries()) {
+    assertTensor("pack tensors", `number ${i}`, tensor);
+  }
   return tensors.flatMap(({ shape }, i) => {
     if (shape.length < 2) {
       throw new TypeError(
@@ -24,6 +29,11 @@ export function assertSameLeading(
   b: readonly Tensor[],
   axes: number,
 ): void {
+  for (const [name, list] of [[nameA, a], [nameB, b]] as const) {
+    for (const [i, tensor] of checkedArray("pack tensors", name, list).entries()) {
+      assertTensor("pack tensors", `${name}[${i}]`, tensor);
+    }
+  }
   if (a.length !== b.length) {
     throw new RangeError(
       `Cannot pack tensors: there are ${a.length} ${nameA} and ${b.length} ${nameB}, expected as many`,
@@ -67,6 +77,7 @@ export function unpack(
   lengths: readonly number[],
   batchSizes: readonly number[] = new Array<number>(lengths.length).fill(1),
 ): Tensor[] {
+  assertTensor("split a tensor", "it", tensor);
   const [B, M, ...rest] = tensor.shape;
   if (B !== 1 || M !== total(lengths)) {
     throw new RangeError(

@@ -4,6 +4,7 @@
  * keys `b * kvPadding` to `b * kvPadding + Lk`; what lies behind them in the slot is never used. In the
  * formulas `i` and `j` count within the sequence and `d = Lk - Lq`.
  */
+import { checkedOptions } from "../../gpu/checks.ts";
 import { AttentionBias, type MaskBlock } from "./bias.ts";
 import {
   begins,
@@ -41,9 +42,10 @@ export class BlockDiagonalPaddedKeysMask extends AttentionBias implements Padded
   readonly kvSeqlen: readonly number[];
 
   /** Makes the mask; `fromSeqlens` does the same. */
-  constructor({ qSeqlen, kvPadding, kvSeqlen }: PaddedSequences) {
+  constructor(sequences: PaddedSequences) {
     super();
     const { name } = this.constructor;
+    const { qSeqlen, kvPadding, kvSeqlen } = checkedOptions(`make a ${name}`, sequences);
     this.qSeqlen = checkedLengths(name, "qSeqlen", qSeqlen);
     this.kvPadding = checkedCount(name, "kvPadding", kvPadding, 0);
     this.kvSeqlen = checkedLengths(name, "kvSeqlen", kvSeqlen, {

@@ -1,4 +1,5 @@
 /** Keys kept in pages: which of them a sequence's keys lie in. */
+import { assertFunction, checkedOptions, told } from "../../gpu/checks.ts";
 import type { AttentionBias, MaskBlock, Pages } from "./bias.ts";
 import { begins, checkedCount, checkedLengths, checkedList, type Lengths } from "./checks.ts";
 
@@ -30,8 +31,12 @@ export type PagedMaskClass<Mask extends AttentionBias> = new (
  */
 export function pagedBlocks(
   mask: string,
-  { qSeqlen, kvSeqstarts, kvSeqlen, blockTables, pageSize }: PagedSequences,
+  sequences: PagedSequences,
 ): { blocks: MaskBlock[]; pages: Pages } {
+  const { qSeqlen, kvSeqstarts, kvSeqlen, blockTables, pageSize } = checkedOptions(
+    `make a ${mask}`,
+    sequences,
+  );
   const size = checkedCount(mask, "pageSize", pageSize, 1);
   const queries = checkedLengths(mask, "qSeqlen", qSeqlen);
   const count = { value: queries.length, reason: "as many as qSeqlen" };
@@ -41,7 +46,9 @@ export function pagedBlocks(
     : checkedLengths(mask, "kvSeqstarts", kvSeqstarts, count);
   if (!Array.isArray(blockTables)) {
     throw new TypeError(
-      `Cannot make a ${mask}: blockTables is ${typeof blockTables}, expected an array with a list of ` +
+      `Cannot make a ${mask}: blockTables is ${
+        told(blockTables)
+      }, expected an array with a list of ` +
         "page numbers for each sequence",
     );
   }
@@ -122,6 +129,7 @@ export function makePaged<Mask extends AttentionBias>(
   pagedType: PagedMaskClass<Mask>,
   sequences: PagedSequences,
 ): Mask {
+  assertFunction("make a paged mask: pagedType", pagedType);
   const { alignment, left, right } = mask.window;
   const paged = new pagedType(sequences, left + 1);
   const { window } = paged;

@@ -3,11 +3,12 @@
  * A chain of n layers in sqrt(n) checkpoints keeps O(sqrt(n)) results for one more forward pass. Chen et al.,
  * "Training Deep Nets with Sublinear Memory Cost" (2016), https://arxiv.org/abs/1604.06174.
  */
+import { assertFunction } from "../checks.ts";
 import { isFloat } from "../dtype.ts";
 import { tidy } from "../lifetime.ts";
 import { noteSeeds, repeatSeeds } from "../random/journal.ts";
 import { sameShape } from "../shape.ts";
-import { variableOf } from "../tensor/base.ts";
+import { assertTensor, variableOf } from "../tensor/base.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { leafGradients, type Root } from "./engine.ts";
 import type { Gradients, Variable } from "./graph.ts";
@@ -47,6 +48,8 @@ export function checkpoint<Inputs extends Tensor[], Output extends Tensor | Tens
   fn: (...inputs: Inputs) => Output,
   ...inputs: Inputs
 ): Output {
+  assertFunction("checkpoint", fn);
+  for (const [i, input] of inputs.entries()) assertTensor("checkpoint", `input ${i}`, input);
   if (!isGradEnabled()) {
     const result = fn(...inputs);
     tensorsOf(ACTION, result);

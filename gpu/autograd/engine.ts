@@ -5,7 +5,7 @@
  * nodes that are still to be visited.
  */
 import { tidy, tidyApart } from "../lifetime.ts";
-import { type TensorBase, tensorParts, variableOf } from "../tensor/base.ts";
+import { arrayOn, assertTensor, type TensorBase, tensorParts, variableOf } from "../tensor/base.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { formatShape, sameShape } from "../shape.ts";
 import type { Node, Variable } from "./graph.ts";
@@ -162,7 +162,7 @@ export function checkedRoot(tensor: TensorBase, gradient: Tensor | undefined): R
         "gradients; set requiresGrad = true on an input before computing, outside of noGrad()",
     );
   }
-  if (!gradient) {
+  if (gradient === undefined) {
     if (tensor.size !== 1) {
       throw new RangeError(
         `Cannot backward: the tensor has shape ${
@@ -173,6 +173,8 @@ export function checkedRoot(tensor: TensorBase, gradient: Tensor | undefined): R
     }
     return { variable, gradient: device.ones(shape, { dtype }) };
   }
+  assertTensor("backward", "gradient", gradient);
+  arrayOn(device, gradient);
   if (!sameShape(gradient.shape, shape)) {
     throw new RangeError(
       `Cannot backward: gradient has shape ${formatShape(gradient.shape)}, expected ${

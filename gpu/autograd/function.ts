@@ -1,4 +1,5 @@
 /** Operations with gradients of their own, after PyTorch's `autograd.Function`. */
+import { assertFunction, checkedOptions } from "../checks.ts";
 import type { Device } from "../device.ts";
 import { type DType, isFloat } from "../dtype.ts";
 import { tidy } from "../lifetime.ts";
@@ -78,6 +79,9 @@ interface OutputType {
 export function customFunction<Inputs extends Tensor[], Output extends Tensor | Tensor[]>(
   definition: CustomFunction<Inputs, Output>,
 ): (...inputs: Inputs) => Output {
+  const { name, forward, backward } = checkedOptions("make a function", definition);
+  assertFunction(`make the function ${name}: forward`, forward);
+  assertFunction(`make the function ${name}: backward`, backward);
   return (...inputs) => tidy(() => call(definition, inputs));
 }
 

@@ -1,4 +1,5 @@
 /** Whether operations are recorded for a backward pass. */
+import { assertFunction } from "../checks.ts";
 import type { Variable } from "./graph.ts";
 
 let isRecording = true;
@@ -29,6 +30,7 @@ export function isGradEnabled(): boolean {
  * ```
  */
 export function noGrad<T>(fn: () => T): T {
+  assertFunction("run in noGrad", fn);
   const result = withRecording(false, fn);
   if (result instanceof Promise) {
     throw new TypeError("Cannot run an asynchronous function in noGrad: await outside of it");

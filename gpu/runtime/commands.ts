@@ -30,6 +30,13 @@ const MAX_COMMANDS = 16;
 /** Workgroups that are submitted at once: what runs long on the GPU need not wait for company. */
 const MAX_WORKGROUPS = 16_384;
 
+/**
+ * Bytes of writes that are submitted at once: the runtime keeps a copy of each until the next submit, which may be
+ * far away where a program only uploads. However small, a write counts as {@linkcode LEAST_WRITE}.
+ */
+const MAX_WRITTEN = 16 * 2 ** 20;
+const LEAST_WRITE = 4096;
+
 /** Bytes of one dispatch's parameters at most, and at what multiples they may begin on every device. */
 const MAX_PARAMS = 1024;
 const PARAMS_STEP = 256;
@@ -48,6 +55,8 @@ export class CommandQueue {
   #pass: GPUComputePassEncoder | undefined;
   #commands = 0;
   #workgroups = 0;
+  /** Bytes written since the last submit. */
+  #written = 0;
   /** Buffers that commands not yet submitted use. */
   readonly #used = new Set<GPUBuffer>();
   /** Parameters of these commands. One write before the submit brings all of them to the device. */
@@ -97,6 +106,8 @@ export class CommandQueue {
   write(buffer: GPUBuffer, bytes: Uint8Array<ArrayBuffer>): void {
     this.#flushUsersOf(buffer);
     this.#gpu.queue.writeBuffer(buffer, 0, bytes);
+    this.#written += Math.max(bytes.length, LEAST_WRITE);
+    if (this.#written >= MAX_WRITTEN) this.#submit([]);
   }
 
   /** Submits a copy between buffers, and all that was enqueued before. */
@@ -114,7 +125,7 @@ export class CommandQueue {
       this.#gpu.queue.writeBuffer(this.#paramsBuffer!, 0, this.#params, 0, this.#paramsEnd / 4);
     }
     this.discard();
-    this.#gpu.queue.submit([encoder.finish()]);
+    this.#submit([encoder.finish()]);
   }
 
   /** Forgets what is gathered: the device is gone. */
@@ -129,6 +140,11 @@ export class CommandQueue {
     this.flush();
     if (this.#paramsBuffer) this.#memory.destroyBuffer(this.#paramsBuffer);
     this.#paramsBuffer = this.#paramsGroup = undefined;
+  }
+
+  #submit(buffers: GPUCommandBuffer[]): void {
+    this.#gpu.queue.submit(buffers);
+    this.#written = 0;
   }
 
   #openEncoder(): GPUCommandEncoder {

@@ -7,13 +7,19 @@
  */
 import { DeviceLostError, GpuOutOfMemoryError, GpuValidationError } from "../errors.ts";
 
+/** How long the news of a device's loss may take behind its first sign, in milliseconds; mostly it takes 10. */
+const NEWS_MS = 1000;
+
 const FILTERS = ["validation", "out-of-memory", "internal"] as const;
+
+/** So many failures are kept with their errors, which hold the source of a kernel; of earlier ones, what they undid. */
+const MAX_ERRORS = 100;
 
 /** An error together with the writes that it may have undone. */
 interface Failure {
   readonly after: number;
   readonly upTo: number;
-  readonly error: Error;
+  error: Error;
 }
 
 /** What writes are noted on; a `Storage`. */
@@ -35,6 +41,8 @@ export class FaultLog {
   #checks: Promise<Error | undefined>[] = [];
   #settling: Promise<void> = Promise.resolve();
   #lost: DeviceLostError | undefined;
+  /** How to end the waits under way, should the device be lost. */
+  readonly #waits = new Set<(error: DeviceLostError) => void>();
   /** Called before scopes are opened or closed: errors of what was enqueued before belong to those open until then. */
   onScopes: () => void = () => {};
 
@@ -49,7 +57,7 @@ export class FaultLog {
     this.#onOutOfMemory = onOutOfMemory;
     this.#openScopes();
     gpu.lost.then((info) => {
-      this.#lost ??= new DeviceLostError(
+      this.#end(
         `GPU device was lost (${info.reason}): ${info.message || "the driver gave no reason"}; ` +
           `request a new device and create the tensors again. ${describe()}`,
       );
@@ -91,12 +99,52 @@ export class FaultLog {
 
   /** Marks the device as gone by our own doing. */
   close(reason: string): void {
-    this.#lost ??= new DeviceLostError(reason);
+    this.#end(reason);
   }
 
   /** Throws if the device is gone. */
   assertAlive(): void {
     if (this.#lost) throw this.#lost;
+  }
+
+  /**
+   * Waits for what the GPU promised, but not beyond the loss of the device: a driver that died may keep no promise.
+   *
+   * @throws {DeviceLostError} If the device is gone, or goes before the promise is kept.
+   */
+  async whileAlive<T>(promise: Promise<T>): Promise<T> {
+    // One promise of the loss for all waits would hold on to each of them as long as the device lives.
+    // Not by Promise.withResolvers(), which Node has from version 22 on.
+    let end: (error: DeviceLostError) => void = () => {};
+    const lost = new Promise<never>((_, reject) => end = reject);
+    this.#waits.add(end);
+    if (this.#lost) end(this.#lost);
+    try {
+      return await Promise.race([lost, promise]);
+    } finally {
+      this.#waits.delete(end);
+    }
+  }
+
+  /**
+   * Our error for a buffer that the runtime would not map: mostly the device is lost, and the news is on its way.
+   *
+   * @param cause What the runtime says.
+   */
+  async mappingError(cause: unknown): Promise<Error> {
+    let timer: ReturnType<typeof setTimeout>;
+    const patience = new Promise<void>((resolve) => timer = setTimeout(resolve, NEWS_MS));
+    try {
+      await this.whileAlive(patience);
+    } catch (error) {
+      return error as DeviceLostError;
+    } finally {
+      clearTimeout(timer!);
+    }
+    return new GpuValidationError(
+      `GPU refused to give a buffer back to the host: ${cause}. ${this.#describe()}`,
+      { cause },
+    );
   }
 
   /**
@@ -134,6 +182,8 @@ export class FaultLog {
       if (!error) return;
       this.#unreported.push(error);
       this.#failures.push({ after, upTo, error });
+      const old = this.#failures.at(-1 - MAX_ERRORS);
+      if (old) old.error = forgotten();
     });
     const earlier = this.#settling;
     this.#settling = Promise.all([earlier, verdict]).then(() => {
@@ -147,6 +197,12 @@ export class FaultLog {
     if (error) throw error;
   }
 
+  #end(reason: string): void {
+    this.#lost ??= new DeviceLostError(reason);
+    for (const end of this.#waits) end(this.#lost);
+    this.#waits.clear();
+  }
+
   #openScopes(): void {
     for (const filter of FILTERS) this.#gpu.pushErrorScope(filter);
   }
@@ -155,11 +211,14 @@ export class FaultLog {
     scopes: Promise<GPUError | null>[],
     checks: Promise<Error | undefined>[],
   ): Promise<Error | undefined> {
-    // A compile error comes first: the validation errors of its dispatches only follow from it.
-    const compile = (await Promise.all(checks)).find((error) => error !== undefined);
+    let compile: Error | undefined;
     let errors: (GPUError | null)[];
     try {
-      errors = await Promise.all(scopes);
+      // A compile error comes first: the validation errors of its dispatches only follow from it.
+      const told = this.whileAlive(Promise.all([Promise.all(checks), Promise.all(scopes)]));
+      let outcomes: (Error | undefined)[];
+      [outcomes, errors] = await told;
+      compile = outcomes.find((error) => error !== undefined);
     } catch (error) {
       // Scopes cannot be popped from a lost device; `lost` has the reason.
       return this.#lost ?? new DeviceLostError(`GPU device was lost: ${error}`);
@@ -180,4 +239,12 @@ export class FaultLog {
       ? new GpuValidationError(`GPU refused a command: ${refused.message}. ${this.#describe()}`)
       : undefined;
   }
+}
+
+/** What remains of an error that was told long ago. */
+function forgotten(): Error {
+  return new GpuValidationError(
+    `GPU refused a command that the tensor follows from, more than ${MAX_ERRORS} errors ago: ` +
+      "the reason was thrown then; compute the tensor again",
+  );
 }

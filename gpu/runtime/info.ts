@@ -52,6 +52,16 @@ export const RAISED_LIMITS = [
   "maxComputeWorkgroupsPerDimension",
 ] as const satisfies readonly (keyof DeviceLimits)[];
 
+/**
+ * What kernels take for granted: WebGPU grants no device less. What is larger than the other limits is cut, or
+ * refused.
+ */
+export const LEAST_LIMITS: Partial<DeviceLimits> = {
+  maxStorageBuffersPerShaderStage: 8,
+  maxComputeWorkgroupStorageSize: 16_384,
+  maxComputeInvocationsPerWorkgroup: 256,
+};
+
 /** PCI and Khronos vendor numbers; native runtimes give these where browsers give names. */
 const VENDORS: Readonly<Record<number, string>> = {
   0x1002: "AMD",

@@ -71,6 +71,7 @@ export class MemoryPool {
   #peakBytes = 0;
   #reservedBytes = 0;
   #buffers = 0;
+  #isClosed = false;
   /** Size of the largest buffer asked for so far, for errors. */
   largestRequest = 0;
   /** Tensors that are not disposed; kept up to date by the tensors themselves. */
@@ -119,6 +120,7 @@ export class MemoryPool {
 
   /** Takes back a storage's buffer; called by {@linkcode Storage.release}. */
   giveBack(buffer: GPUBuffer, generation: number): void {
+    if (this.#isClosed) return;
     this.#buffers--;
     this.#allocatedBytes -= buffer.size;
     if (generation !== this.#generation) {
@@ -135,13 +137,15 @@ export class MemoryPool {
 
   /** A buffer outside the pool (staging, parameters); it counts as reserved. */
   createBuffer(size: number, usage: number): GPUBuffer {
-    this.#reservedBytes += size;
     this.largestRequest = Math.max(this.largestRequest, size);
-    return this.#gpu.createBuffer({ size, usage });
+    const buffer = this.#gpu.createBuffer({ size, usage });
+    if (!this.#isClosed) this.#reservedBytes += size;
+    return buffer;
   }
 
   /** Destroys a buffer that {@linkcode createBuffer} made. Work already enqueued still sees it. */
   destroyBuffer(buffer: GPUBuffer): void {
+    if (this.#isClosed) return;
     this.onDestroy(buffer);
     this.#reservedBytes -= buffer.size;
     buffer.destroy();
@@ -179,6 +183,17 @@ export class MemoryPool {
       [this.#idle, this.#idleBytes, this.#generation] = [idle, idleBytes, generation];
       [this.#peakBytes, this.largestRequest] = [peakBytes, largestRequest];
     }
+  }
+
+  /** The device was destroyed, and all buffers with it: none is counted, kept or destroyed any more. */
+  close(): void {
+    this.#isClosed = true;
+    this.#idle.clear();
+    this.#idleBytes =
+      this.#allocatedBytes =
+      this.#reservedBytes =
+      this.#buffers =
+        0;
   }
 
   /** Starts a new peak at what is allocated now. */

@@ -56,6 +56,7 @@ export function paramStruct<const F extends ParamFields>(fields: F): ParamStruct
       let axes = scalarWords;
       for (const [name, type] of entries) {
         const value = values[name]!;
+        if (type !== "f32") assertWords(name, value);
         if (type === "axes") {
           uints.set(value as readonly number[], axes);
           axes += AXES_WORDS;
@@ -68,4 +69,16 @@ export function paramStruct<const F extends ParamFields>(fields: F): ParamStruct
       return uints;
     },
   };
+}
+
+/**
+ * Throws for what kernels, which count in 32 bits, would take modulo 2^32: sizes of views that no memory could
+ * hold, as `expand()` makes them.
+ */
+function assertWords(name: string, value: number | readonly number[]): void {
+  const isWord = typeof value === "number" ? value < 2 ** 32 : value.every((x) => x < 2 ** 32);
+  if (isWord) return;
+  throw new RangeError(
+    `Cannot compute with more than 2^32 - 1 elements at a time: ${name} is ${value}; split the tensor`,
+  );
 }

@@ -17,6 +17,9 @@ const MIN_STAGING_BYTES = 4096;
 /** How long to poll without giving other JavaScript a turn, in milliseconds. */
 const SPIN_MS = 2;
 
+/** After how long to give other JavaScript a turn, though no wait was that long, in milliseconds. */
+const TURN_MS = 10;
+
 /** How long to sleep between polls of a wait within a call, in milliseconds: a driver may need this core. */
 const NAP_MS = 0.1;
 
@@ -40,6 +43,8 @@ export class Readback {
   readonly #commands: CommandQueue;
   readonly #free = new Map<number, Staging[]>();
   readonly #canPoll: boolean;
+  /** When the event loop last went round for certain, in milliseconds. */
+  #lastTurn = 0;
   /** Kept apart for {@linkcode readSync}, which cannot wait for the first mapping of another. */
   #forSync: Staging | undefined;
 
@@ -55,19 +60,27 @@ export class Readback {
   /** Makes the first small read fast as well: maps one staging buffer in the ordinary way. */
   async warmUp(): Promise<void> {
     if (!this.#canPoll) return;
-    const staging = this.#take(MIN_STAGING_BYTES);
-    await this.#mapOrdinarily(staging);
-    staging.buffer.unmap();
-    this.#put(staging);
+    this.#put(await this.#warm());
   }
 
   /** Makes {@linkcode readSync} possible, where the runtime lets it be. */
   async prepareSync(): Promise<void> {
     if (!this.#canPoll || this.#forSync) return;
+    this.#forSync = await this.#warm();
+  }
+
+  /** A small staging buffer that was mapped before. */
+  async #warm(): Promise<Staging> {
     const staging = this.#take(MIN_STAGING_BYTES);
-    await this.#mapOrdinarily(staging);
-    staging.buffer.unmap();
-    this.#forSync = staging;
+    try {
+      await this.#map(staging);
+      staging.buffer.unmap();
+    } catch (error) {
+      this.#memory.destroyBuffer(staging.buffer);
+      await this.#faults.settle();
+      throw await this.#faults.mappingError(error);
+    }
+    return staging;
   }
 
   /** Whether {@linkcode readSync} can read. */
@@ -101,7 +114,8 @@ export class Readback {
     const buffer = this.#forSync?.buffer;
     if (!buffer) return false;
     this.#commands.copy(source, offset, buffer, target.length);
-    buffer.mapAsync(MAP_READ).catch(() => {}); // What counts is whether the range can be had in time.
+    const mapping = buffer.mapAsync(MAP_READ);
+    mapping.catch(() => {}); // What counts is whether the range can be had in time.
     const start = performance.now();
     while (true) {
       this.#gpu.queue.submit([]);
@@ -112,7 +126,7 @@ export class Readback {
         return true;
       }
       const now = performance.now();
-      if (now > deadline) {
+      if (now > deadline || now - start > NAP_MS && isRejected(mapping)) {
         this.#destroyForSync();
         return false;
       }
@@ -149,55 +163,65 @@ export class Readback {
     const size = Math.max(MIN_STAGING_BYTES, 2 ** Math.ceil(Math.log2(bytes)));
     const staging = this.#take(size);
     this.#commands.copy(source, offset, staging.buffer, bytes);
+    const written = { since: 0, written: 0 };
+    this.#faults.noteWrite(written);
+    const isPolled = this.#canPoll && staging.mappedBefore;
+    // Before the look at errors: that the buffer cannot be mapped must count as an error of this batch.
+    const mapping = this.#map(staging);
     const settled = this.#faults.settle();
     settled.catch(() => {}); // It is awaited below; a failed mapping must not leave it unhandled.
     try {
-      if (this.#canPoll && staging.mappedBefore) {
-        await this.#mapByPolling(staging, bytes, copyOut);
+      if (isPolled) {
+        copyOut(await this.#poll(staging, mapping, bytes));
       } else {
-        await this.#mapOrdinarily(staging);
+        await mapping;
         copyOut(staging.buffer.getMappedRange(0, bytes));
-        staging.buffer.unmap();
-        this.#put(staging);
       }
+      // The promise of a polled mapping settles some 10 ms later; Deno lets the buffer be used meanwhile.
+      staging.buffer.unmap();
     } catch (error) {
+      this.#memory.destroyBuffer(staging.buffer);
       await settled; // The reason behind a failed mapping, where there is one, tells more.
-      throw error;
+      this.#faults.assertSound(written);
+      if (error instanceof RangeError) throw error; // The host has no room for a copy.
+      throw await this.#faults.mappingError(error);
     }
+    this.#put(staging);
     await settled;
+    // Another wait may have been told why the copy was refused; what was read then is from before.
+    this.#faults.assertSound(written);
   }
 
-  async #mapOrdinarily(staging: Staging): Promise<void> {
-    await staging.buffer.mapAsync(MAP_READ);
+  /** Asks for a mapping. */
+  async #map(staging: Staging): Promise<void> {
+    await this.#faults.whileAlive(staging.buffer.mapAsync(MAP_READ));
     staging.mappedBefore = true;
   }
 
-  async #mapByPolling(
-    staging: Staging,
-    bytes: number,
-    copyOut: (range: ArrayBuffer) => void,
-  ): Promise<void> {
+  /** The mapped range, as soon as it can be had. */
+  async #poll(staging: Staging, mapping: Promise<void>, bytes: number): Promise<ArrayBuffer> {
     let failure: unknown;
-    staging.buffer.mapAsync(MAP_READ).catch((error) => {
-      failure = error ?? new Error("buffer mapping failed");
-    });
+    mapping.catch((error) => failure = error);
+    if (performance.now() - this.#lastTurn > TURN_MS) await this.#giveTurn();
     const start = performance.now();
     while (true) {
       this.#gpu.queue.submit([]);
       const range = mappedRange(staging.buffer, bytes);
-      if (range) {
-        copyOut(range);
-        // The promise of mapAsync settles some 10 ms later; Deno lets the buffer be used meanwhile.
-        staging.buffer.unmap();
-        this.#put(staging);
-        return;
-      }
-      if (failure) {
-        this.#memory.destroyBuffer(staging.buffer);
-        throw failure;
-      }
+      if (range) return range;
+      if (failure) throw failure;
       if (performance.now() - start > SPIN_MS) await new Promise((done) => setTimeout(done, 1));
     }
+  }
+
+  /**
+   * Lets the event loop go round once, which takes some 0.01 ms. A loop of reads that never did so would keep timers
+   * and signals waiting, and could not even be ended from outside where it runs in a worker.
+   */
+  async #giveTurn(): Promise<void> {
+    const { setImmediate } = globalThis as { setImmediate?: (done: () => void) => void };
+    const later = setImmediate ?? setTimeout;
+    await new Promise<void>((done) => later(done));
+    this.#lastTurn = performance.now();
   }
 
   #take(size: number): Staging {
@@ -244,6 +268,15 @@ function mappedRange(buffer: GPUBuffer, bytes: number): ArrayBuffer | undefined 
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Whether a promise is rejected, without awaiting it: JavaScript cannot look into a promise, but `Deno.inspect`
+ * shows what is in it. Only Deno gets here.
+ */
+function isRejected(promise: Promise<unknown>): boolean {
+  const { Deno } = globalThis as { Deno?: { inspect(value: unknown): string } };
+  return /^Promise \{\s*<rejected>/.test(Deno!.inspect(promise));
 }
 
 /** Sleeps for {@linkcode NAP_MS}. Browsers forbid this on their main thread; only Deno gets here. */

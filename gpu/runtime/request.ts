@@ -6,6 +6,7 @@ import { denoHost, tuningKey, tuningPath } from "../tuning/place.ts";
 import {
   adapterName,
   type DeviceLimits,
+  LEAST_LIMITS,
   RAISED_LIMITS,
   readLimits,
   runtimeName,
@@ -20,7 +21,10 @@ export interface DeviceOptions {
   powerPreference?: GPUPowerPreference;
   /** Only take an adapter that computes on the CPU, where the runtime can tell. Default `false`. */
   forceFallbackAdapter?: boolean;
-  /** Limits lower than the adapter's, to test how code does on smaller devices. Default: none. */
+  /**
+   * Limits lower than the adapter's, to test how code does on smaller devices. Storage buffers, workgroup memory and
+   * threads must be those that every WebGPU device has, at least: kernels rely on them. Default: none.
+   */
   limits?: Partial<DeviceLimits>;
   /** Whether kernels may use subgroups; `false` to test how they do without. Default `true`. */
   subgroups?: boolean;
@@ -57,6 +61,7 @@ const OPTIONAL_FEATURES = ["shader-f16", "timestamp-query"] as const;
 /** Requests a device and tests it; throws {@linkcode GpuUnavailableError} with a remedy. */
 export async function requestRuntime(options: DeviceOptions): Promise<Runtime> {
   assertTune(options.tune);
+  assertLimits(options.limits ?? {});
   const gpuApi = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
   if (!gpuApi) {
     throw new GpuUnavailableError(
@@ -114,6 +119,19 @@ function assertTune(tune: unknown): void {
   if (budget !== undefined && !(typeof budget === "number" && budget >= 0)) {
     throw new RangeError(
       `Cannot request a device: tune.budget is ${budget}, expected milliseconds, 0 or more`,
+    );
+  }
+}
+
+/** Below these, kernels would not compile, or, for want of workgroup memory, be wrong. */
+function assertLimits(wanted: Partial<DeviceLimits>): void {
+  for (const name of RAISED_LIMITS) {
+    const value: unknown = wanted[name];
+    const least = LEAST_LIMITS[name] ?? 1;
+    if (value === undefined || (typeof value === "number" && value >= least)) continue;
+    throw new RangeError(
+      `Cannot request a device: limits.${name} is ${value}, expected at least ${least}` +
+        (least > 1 ? ", as every WebGPU device has" : ""),
     );
   }
 }

@@ -125,6 +125,7 @@ export class Runtime {
     this.faults.close("GPU device was disposed: create a new one with requestDevice()");
     this.commands.discard();
     this.gpu.destroy();
+    this.memory.close();
   }
 }
 

@@ -1,4 +1,5 @@
 /** What every tensor has: an identity, a lifetime, and ways to the host. */
+import { told } from "../checks.ts";
 import { byteSize, type DeviceArray, isDense, withLayout } from "../array.ts";
 import { Variable } from "../autograd/graph.ts";
 import type { Device } from "../device.ts";
@@ -32,6 +33,12 @@ export let tensorParts: (
 /** The array behind a tensor, for kernels; throws if the tensor is disposed. */
 export let arrayOf: (tensor: TensorBase) => DeviceArray;
 
+/** Throws unless a value is a tensor. */
+export function assertTensor(action: string, name: string, tensor: TensorBase): void {
+  if (tensor instanceof TensorBase) return;
+  throw new TypeError(`Cannot ${action}: ${name} is ${told(tensor)}, expected a Tensor`);
+}
+
 /** The array behind a tensor that must be on this device; throws if it is elsewhere or no tensor. */
 export function arrayOn(device: Device, tensor: TensorBase): DeviceArray {
   if (!(tensor instanceof TensorBase)) {
@@ -48,8 +55,15 @@ export function arrayOn(device: Device, tensor: TensorBase): DeviceArray {
   return arrayOf(tensor);
 }
 
+/** No symbol can be cloned, and the error shows this one's text. */
+const NOT_CLONEABLE = Symbol(
+  "A tensor cannot be posted to another thread: post its data() and make a tensor there. It",
+);
+
 /** The base class of {@linkcode Tensor}; not made by hand. */
 export abstract class TensorBase {
+  /** Keeps a tensor from being posted to another thread, which would get an object without elements. */
+  private readonly notCloneable = NOT_CLONEABLE;
   /** The device that holds the elements. */
   readonly device: Device;
   readonly #runtime: Runtime;

@@ -1,4 +1,5 @@
 /** What autograd adds to a tensor: whether gradients flow to it, and the gradient itself. */
+import { checkedOptions } from "../checks.ts";
 import { type DType, isFloat } from "../dtype.ts";
 import { checkedRoot, runBackward } from "../autograd/engine.ts";
 import { TensorBase, tensorFrom, tensorParts, variableOf } from "./base.ts";
@@ -94,7 +95,8 @@ export abstract class DifferentiableTensor extends TensorBase {
    * console.log(await x.grad!.toArray()); // [2, 4, 6]
    * ```
    */
-  backward(gradient?: Tensor, { retainGraph = false }: BackwardOptions = {}): void {
+  backward(gradient?: Tensor, options: BackwardOptions = {}): void {
+    const { retainGraph = false } = checkedOptions("backward", options);
     const root = checkedRoot(this, gradient);
     try {
       runBackward([root], retainGraph);

@@ -1,4 +1,5 @@
 /** Elementwise functions of tensors, and their gradients. */
+import { assertNumber } from "../checks.ts";
 import { record } from "../autograd/record.ts";
 import {
   binary,
@@ -122,7 +123,8 @@ export function compare(tensor: Tensor, name: ComparisonName, other: Tensor | nu
 /** A function of truth values. */
 export function logical(name: "and" | "or" | "not", tensor: Tensor, other?: Tensor): Tensor {
   return derive(tensor, (runtime, array) => {
-    return logicalOf(runtime, name, other ? [array, arrayOn(tensor.device, other)] : [array]);
+    const operands = name === "not" ? [array] : [array, arrayOn(tensor.device, other!)];
+    return logicalOf(runtime, name, operands);
   });
 }
 
@@ -146,6 +148,7 @@ export function where(tensor: Tensor, condition: Tensor, other: Tensor | number)
 
 /** `mask ? value : tensor`. */
 export function maskedFill(tensor: Tensor, mask: Tensor, value: number): Tensor {
+  assertNumber("maskedFill", "value", value);
   const filled = arrayOn(tensor.device, mask);
   const out = derive(tensor, (runtime, array) => whereOf(runtime, filled, value, array));
   record({

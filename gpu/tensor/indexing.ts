@@ -14,21 +14,25 @@ export function indexSelect(
 ): Tensor {
   const at = normalizeAxis(axis, tensor.ndim, "indexSelect");
   const size = arrayOf(tensor).layout.shape[at]!;
-  using list = isList(indices)
+  const list = isList(indices)
     ? tensor.device.tensor(new Int32Array(fromStart(indices, size, axis)))
     : onDevice(tensor, indices);
-  const places = arrayOf(list);
-  const out = derive(tensor, (runtime, array) => indexSelectOf(runtime, array, at, places));
-  record({
-    name: "indexSelect",
-    inputs: [tensor],
-    outputs: [out],
-    saves: [list],
-    backward: ([gradient], [saved]) => [
-      derive(gradient!, (runtime, array) => indexAdd(runtime, array, at, arrayOf(saved!), size)),
-    ],
-  });
-  return out;
+  try {
+    const places = arrayOf(list);
+    const out = derive(tensor, (runtime, array) => indexSelectOf(runtime, array, at, places));
+    record({
+      name: "indexSelect",
+      inputs: [tensor],
+      outputs: [out],
+      saves: [list],
+      backward: ([gradient], [saved]) => [
+        derive(gradient!, (runtime, array) => indexAdd(runtime, array, at, arrayOf(saved!), size)),
+      ],
+    });
+    return out;
+  } finally {
+    list.dispose();
+  }
 }
 
 function isList(indices: Tensor | readonly number[]): indices is readonly number[] {
@@ -37,7 +41,8 @@ function isList(indices: Tensor | readonly number[]): indices is readonly number
 
 /** Indices that count from the start, all checked. */
 function fromStart(indices: readonly number[], size: number, axis: number): number[] {
-  return indices.map((index) => {
+  // A hole in the list is no index.
+  return Array.from(indices, (index) => {
     const place = index < 0 ? index + size : index;
     if (!Number.isInteger(index) || place < 0 || place >= size) {
       throw new RangeError(

@@ -1,11 +1,12 @@
 /** Functions of several tensors. */
+import { checkedArray } from "../checks.ts";
 import { withLayout } from "../array.ts";
 import { record } from "../autograd/record.ts";
 import type { Device } from "../device.ts";
 import { unsqueezeLayout } from "../layout.ts";
 import { concat } from "../ops/concat.ts";
 import { normalizeAxis } from "../shape.ts";
-import { arrayOf, arrayOn } from "./base.ts";
+import { arrayOf, arrayOn, assertTensor } from "./base.ts";
 import { derive } from "./derive.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -59,10 +60,13 @@ export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
 }
 
 function firstOf(tensors: readonly Tensor[], action: string): Tensor {
-  const first = tensors[0];
-  if (!first) throw new RangeError(`Cannot ${action} no tensors: at least one is needed`);
-  arrayOf(first);
-  return first;
+  const [first] = checkedArray(action, "tensors", tensors);
+  if (tensors.length === 0) {
+    throw new RangeError(`Cannot ${action} no tensors: at least one is needed`);
+  }
+  for (const [i, tensor] of tensors.entries()) assertTensor(action, `tensors[${i}]`, tensor);
+  arrayOf(first!);
+  return first!;
 }
 
 function arraysOf(device: Device, tensors: readonly Tensor[]) {

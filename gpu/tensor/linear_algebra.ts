@@ -1,12 +1,14 @@
 /** Matrix products and layer normalisation of tensors, and their gradients. */
+import { assertNotNegative } from "../checks.ts";
 import { withLayout } from "../array.ts";
 import type { Gradients } from "../autograd/graph.ts";
 import { record } from "../autograd/record.ts";
 import { permuteLayout } from "../layout.ts";
+import { tidy } from "../lifetime.ts";
 import { layerNorm as layerNormOf, layerNormGradient } from "../ops/layer_norm.ts";
 import { matmul as matmulOf } from "../ops/matmul.ts";
 import { formatShape, numel } from "../shape.ts";
-import { arrayOf, arrayOn, tensorFrom, tensorParts } from "./base.ts";
+import { arrayOf, arrayOn, assertTensor, tensorFrom, tensorParts } from "./base.ts";
 import { derive } from "./derive.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -76,6 +78,7 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
 }
 
 function assertLinear(x: Tensor, weight: Tensor, bias: Tensor | undefined): void {
+  assertTensor("linear", "x", x);
   const { device } = x;
   const shapes = [x, weight, ...(bias ? [bias] : [])]
     .map((tensor) => formatShape(arrayOn(device, tensor).layout.shape));
@@ -94,11 +97,12 @@ function assertLinear(x: Tensor, weight: Tensor, bias: Tensor | undefined): void
 function affine(x: Tensor, weight: Tensor, bias: Tensor | undefined): Tensor {
   const { device, runtime, array } = tensorParts(weight);
   const transposed = withLayout(array, permuteLayout(array.layout, [1, 0]));
-  using detached = x.detach();
-  using rows = rowsOf(detached);
-  const product = matmulOf(runtime, arrayOf(rows), transposed, { bias: bias && arrayOf(bias) });
-  using out = tensorFrom(device, runtime, product);
-  return out.reshape([...x.shape.slice(0, -1), weight.shape[0]!]);
+  return tidy(() => {
+    const rows = rowsOf(x.detach());
+    const product = matmulOf(runtime, arrayOf(rows), transposed, { bias: bias && arrayOf(bias) });
+    const out = tensorFrom(device, runtime, product);
+    return out.reshape([...x.shape.slice(0, -1), weight.shape[0]!]);
+  });
 }
 
 /** g W, gᵀ x and the sum of g, over all rows. */
@@ -123,6 +127,7 @@ export function layerNorm(
   bias: Tensor | undefined,
   epsilon: number,
 ): Tensor {
+  assertNotNegative("layerNorm", "epsilon", epsilon);
   const { device } = tensor;
   const [factors, summands] = [weight, bias].map((vector) => vector && arrayOn(device, vector));
   const out = derive(tensor, (runtime, array) => {

@@ -1,4 +1,5 @@
 /** Sums, means and extremes of a tensor, softmax and the logarithm of summed exponentials; and their gradients. */
+import { checkedOptions } from "../checks.ts";
 import { withLayout } from "../array.ts";
 import { record } from "../autograd/record.ts";
 import { isFloat } from "../dtype.ts";
@@ -14,8 +15,9 @@ import type { ReduceOptions, Tensor } from "./tensor.ts";
 export function reduce(
   tensor: Tensor,
   name: ReduceName,
-  { axis, keepDim = false }: ReduceOptions = {},
+  options: ReduceOptions = {},
 ): Tensor {
+  const { axis, keepDim = false } = checkedOptions(name, options);
   const { shape } = tensor;
   const axes = normalizeAxes(axis, shape.length, name);
   const kept = shape.map((size, i) => axes.includes(i) ? 1 : size);

@@ -1,4 +1,5 @@
 /** The tensor: views that copy nothing, arithmetic, linear algebra. PyTorch's names and meanings. */
+import { checkedOptions } from "../checks.ts";
 import type { DeviceArray } from "../array.ts";
 import type { Device } from "../device.ts";
 import type { DType } from "../dtype.ts";
@@ -281,7 +282,8 @@ export class Tensor extends DifferentiableTensor {
    *
    * @param options `approximate`: `tanh` for 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))).
    */
-  gelu({ approximate = "none" }: { approximate?: "none" | "tanh" } = {}): Tensor {
+  gelu(options: { approximate?: "none" | "tanh" } = {}): Tensor {
+    const { approximate = "none" } = checkedOptions("gelu", options);
     return elementwise.gelu(this, approximate);
   }
 
@@ -302,7 +304,8 @@ export class Tensor extends DifferentiableTensor {
    * @param p From 0 (a view of the same elements) to 1 (zeros, also where an element is not finite).
    * @param options `seed`: a whole number below 2^53; default a new one every time.
    */
-  dropout(p: number, { seed = freshSeed() }: { seed?: number } = {}): Tensor {
+  dropout(p: number, options: { seed?: number } = {}): Tensor {
+    const { seed = freshSeed() } = checkedOptions("dropout", options);
     return elementwise.dropout(this, p, seed);
   }
 
@@ -334,7 +337,8 @@ export class Tensor extends DifferentiableTensor {
   }
 
   /** log(sum(exp(x))) along an axis, which is dropped unless `keepDim`; -inf where all are. */
-  logSumExp(axis = -1, { keepDim = false }: { keepDim?: boolean } = {}): Tensor {
+  logSumExp(axis = -1, options: { keepDim?: boolean } = {}): Tensor {
+    const { keepDim = false } = checkedOptions("logSumExp", options);
     return logSumExp(this, axis, keepDim);
   }
 
@@ -353,8 +357,9 @@ export class Tensor extends DifferentiableTensor {
    * times `weight [C]` plus `bias [C]` where given.
    */
   layerNorm(
-    { weight, bias, epsilon = 1e-5 }: { weight?: Tensor; bias?: Tensor; epsilon?: number } = {},
+    options: { weight?: Tensor; bias?: Tensor; epsilon?: number } = {},
   ): Tensor {
+    const { weight, bias, epsilon = 1e-5 } = checkedOptions("layerNorm", options);
     return layerNorm(this, weight, bias, epsilon);
   }
 

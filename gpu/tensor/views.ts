@@ -1,4 +1,5 @@
 /** Views of a tensor, copies and conversions: the same elements elsewhere; so are their gradients. */
+import { checkedArray } from "../checks.ts";
 import { withLayout } from "../array.ts";
 import type { Gradients } from "../autograd/graph.ts";
 import { record } from "../autograd/record.ts";
@@ -27,6 +28,7 @@ import type { Tensor } from "./tensor.ts";
 /** Another shape of as many elements; copies only if strides demand it. */
 export function reshape(tensor: Tensor, shape: readonly number[]): Tensor {
   const before = tensor.shape;
+  checkedArray("reshape", "shape", shape);
   const out = derive(tensor, (runtime, array) => {
     const resolved = resolveReshape(before, shape);
     assertShape(resolved, "reshape");
@@ -91,6 +93,7 @@ function part(name: string, tensor: Tensor, partOf: (layout: Layout) => Layout):
 /** All indices along an axis, each as a tensor without it. One operation, whose gradient is a stack. */
 export function unbind(tensor: Tensor, axis: number): Tensor[] {
   const at = normalizeAxis(axis, tensor.ndim, "unbind");
+  assertPieces("unbind", tensor.shape[at]!);
   const outputs = viewsOf(tensor, tensor.shape[at]!, (layout, i) => selectLayout(layout, at, i));
   const shapes = outputs.map(({ shape }) => shape);
   record({
@@ -111,6 +114,7 @@ export function chunk(tensor: Tensor, count: number, axis: number): Tensor[] {
   const size = tensor.shape[at]!;
   const piece = Math.max(1, Math.ceil(size / count));
   const pieces = Math.max(1, Math.ceil(size / piece));
+  assertPieces("chunk", pieces);
   const outputs = viewsOf(tensor, pieces, (layout, i) => {
     return sliceLayout(layout, at, i * piece, Math.min(size, (i + 1) * piece), 1);
   });
@@ -122,6 +126,16 @@ export function chunk(tensor: Tensor, count: number, axis: number): Tensor[] {
     backward: (gradients) => [cat(withZeros(gradients, shapes), at)],
   });
   return outputs;
+}
+
+/** Tensors that one call may make: expanded axes may be longer than any list. */
+const MAX_PIECES = 2 ** 20;
+
+function assertPieces(action: string, pieces: number): void {
+  if (pieces <= MAX_PIECES) return;
+  throw new RangeError(
+    `Cannot ${action}: that makes ${pieces} tensors, expected at most ${MAX_PIECES}; slice() first`,
+  );
 }
 
 function viewsOf(
@@ -140,7 +154,8 @@ function withZeros(gradients: Gradients, shapes: readonly (readonly number[])[])
 
 /** Axes of size 1 repeated, and new leading axes. The gradient is summed over these by the engine. */
 export function expand(tensor: Tensor, shape: readonly number[]): Tensor {
-  assertShape(shape.map((size) => size === -1 ? 1 : size), "expand");
+  const sizes = Array.from(checkedArray("expand", "shape", shape));
+  assertShape(sizes.map((size) => size === -1 ? 1 : size), "expand");
   const out = viewOf(tensor, (layout) => expandLayout(layout, shape));
   return linked("expand", tensor, out, (gradient) => gradient);
 }

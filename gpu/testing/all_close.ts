@@ -1,3 +1,4 @@
+import { checkedOptions, told } from "../checks.ts";
 import { unravel } from "./unravel.ts";
 
 /** Tolerances of `torch.testing.assert_close` for f32. */
@@ -63,7 +64,7 @@ export function assertAllClose(
   expected: AllCloseValues,
   options: AllCloseOptions = {},
 ): void {
-  const { atol, rtol } = tolerances(options);
+  const { atol, rtol } = tolerances(checkedOptions("compare tensors", options));
   const { equalNan = false } = options;
   const a = elementsOf(actual, "actual");
   const e = elementsOf(expected, "expected");
@@ -94,14 +95,19 @@ function tolerances({ atol, rtol }: AllCloseOptions): { atol: number; rtol: numb
     );
   }
   for (const [name, value] of [["atol", atol], ["rtol", rtol]] as const) {
-    if (!(value >= 0)) {
-      throw new RangeError(`Cannot compare tensors: ${name} is ${value}, expected 0 or more`);
+    if (!(typeof value === "number" && value >= 0)) {
+      throw new RangeError(`Cannot compare tensors: ${name} is ${told(value)}, expected 0 or more`);
     }
   }
   return { atol, rtol };
 }
 
 function elementsOf(values: AllCloseValues, side: string): Elements {
+  if (typeof values !== "object" || values === null) {
+    throw new TypeError(
+      `Cannot compare tensors: ${side} is ${told(values)}, expected a list or { shape, data }`,
+    );
+  }
   if (!("data" in values)) return { shape: undefined, data: values };
   const { shape, data } = values;
   const count = shape.reduce((product, size) => product * size, 1);

@@ -1,10 +1,11 @@
 /** Gradients of a backward pass against differences of results. */
+import { assertFunction, checkedArray, checkedOptions } from "../checks.ts";
 import { withRecording } from "../autograd/mode.ts";
 import { tidy } from "../lifetime.ts";
 import { noteSeeds, repeatSeeds } from "../random/journal.ts";
 import { SeedSequence } from "../random/seeds.ts";
 import { formatShape } from "../shape.ts";
-import { TensorBase } from "../tensor/base.ts";
+import { assertTensor, TensorBase } from "../tensor/base.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { unravel } from "./unravel.ts";
 
@@ -67,7 +68,11 @@ export async function gradCheck(
   inputs: Tensor | readonly Tensor[],
   options: GradCheckOptions = {},
 ): Promise<void> {
-  const list = inputs instanceof TensorBase ? [inputs] : inputs;
+  assertFunction("gradCheck", fn);
+  checkedOptions("gradCheck", options);
+  const list = inputs instanceof TensorBase
+    ? [inputs]
+    : checkedArray("gradCheck", "inputs", inputs);
   assertCheckable(list);
   const { atol = 1e-3, rtol = 1e-2, epsilon = 1e-2, maxElements = 16, seed = 0 } = options;
   const picks = new SeedSequence(seed);
@@ -121,6 +126,7 @@ export async function gradCheck(
 }
 
 function assertCheckable(inputs: readonly Tensor[]): void {
+  for (const [i, input] of inputs.entries()) assertTensor("gradCheck", `input ${i}`, input);
   const wanted = inputs.filter(({ requiresGrad }) => requiresGrad);
   if (wanted.length === 0) {
     throw new TypeError("Cannot gradCheck: no input requires gradients, set requiresGrad = true");
@@ -145,21 +151,27 @@ async function backwardOf(
     leaf.requiresGrad = input.requiresGrad;
     return leaf;
   });
+  const used = [...leaves];
   try {
     const { result, seeds } = noteSeeds(() => withRecording(true, () => tidy(() => fn(...leaves))));
-    using out = result;
-    using upstream = out.device.randn(out.shape, { seed, dtype: out.dtype });
-    out.backward(upstream);
+    used.push(result);
+    const upstream = result.device.randn(result.shape, { seed, dtype: result.dtype });
+    used.push(upstream);
+    result.backward(upstream);
     const gradients = await Promise.all(leaves.map(({ grad }) => grad?.data()));
     return { gradients, upstream: await upstream.data(), seeds };
   } finally {
-    for (const leaf of leaves) leaf.dispose();
+    for (const tensor of used) tensor.dispose();
   }
 }
 
 async function resultsOf(run: () => Tensor): Promise<ArrayLike<number>> {
-  using out = withRecording(false, () => tidy(run));
-  return await out.data();
+  const out = withRecording(false, () => tidy(run));
+  try {
+    return await out.data();
+  } finally {
+    out.dispose();
+  }
 }
 
 /** The sum of upstream gradients times differences. */

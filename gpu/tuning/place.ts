@@ -3,7 +3,7 @@ import type { DeviceInfo } from "../runtime/info.ts";
 import type { FileSystem } from "./file.ts";
 import { LIBRARY_VERSION } from "./version.ts";
 
-/** Overrides the place: a path, or nothing for no file. */
+/** Overrides the place: an absolute path, or nothing for no file. */
 const VARIABLE = "DENOFORMERS_TUNING_CACHE";
 
 /** What this module needs of `Deno`, which other runtimes lack. */
@@ -62,10 +62,16 @@ export function denoHost(): Host | undefined {
  * @returns A path; `undefined` for no file.
  */
 export function tuningPath(host: Host, wanted: string | undefined): string | undefined {
-  const override = wanted ?? host.env(VARIABLE);
-  if (override !== undefined) return override || undefined;
+  if (wanted !== undefined) return wanted || undefined;
+  const override = host.env(VARIABLE);
+  // Of any other text, as `~/tuning.json` or an address, folders would come into being wherever a program is run.
+  if (override !== undefined) return isAbsolute(override, host.os) ? override : undefined;
   const folder = cacheFolder(host);
   return folder && `${folder}/denoformers/tuning.json`;
+}
+
+function isAbsolute(path: string, os: string): boolean {
+  return os === "windows" ? /^([A-Za-z]:)?[/\\]/.test(path) : path.startsWith("/");
 }
 
 function cacheFolder({ os, env }: Host): string | undefined {

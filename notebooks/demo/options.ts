@@ -50,6 +50,10 @@ Options:
 
 Without a size it also compares the two at a longer sequence. With one it computes only what
 the sizes say.
+
+Needs no permission. What is measured to choose kernels is kept for the next run where Deno may
+read HOME, XDG_CACHE_HOME (LOCALAPPDATA on Windows) and DENOFORMERS_TUNING_CACHE, and read and
+write denoformers/ in the user's cache folder.
 `;
 
 /**

@@ -8,9 +8,10 @@ import {
   trainingState,
 } from "@denoformers/attention";
 import { dirname } from "node:path";
+import { trainingCount } from "./data.ts";
 import type { Progress, Training } from "./loop.ts";
 import { SIZES } from "./model.ts";
-import type { RunOptions } from "./options.ts";
+import { areRunOptions, type RunOptions } from "./options.ts";
 
 /** What is read of a file before there is a device. */
 export interface Checkpoint {
@@ -33,6 +34,8 @@ export class CheckpointError extends Error {
 const ENTRY = "digits";
 /** What it says first: other programs, and later versions of this one, write other things. */
 const FORMAT = 1;
+/** Ours take a third of a megabyte. A larger file is another's, and not read at all. */
+const MAX_BYTES = 2 ** 24;
 
 /**
  * Writes a training to a file. A reader, and whoever ends the program meanwhile, finds the file as it was
@@ -69,12 +72,7 @@ export async function writeCheckpoint(training: Training, path: string): Promise
  * @throws {CheckpointError} If there is none, if it is another file or part of one, or of another model.
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
-  let file: Uint8Array<ArrayBuffer>;
-  try {
-    file = await Deno.readFile(path);
-  } catch (error) {
-    throw new CheckpointError(`Cannot read the checkpoint ${path}: ${(error as Error).message}`);
-  }
+  const file = await readWhole(path);
   let text: string | undefined;
   try {
     text = readSafetensorsMetadata(file)[ENTRY];
@@ -86,11 +84,8 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
   }
   if (text === undefined) refuse(path, "expected a file of this program, and it is another's");
   const { sizes, options, progress } = parseEntry(path, text);
-  if (JSON.stringify(sizes) !== JSON.stringify(SIZES)) {
-    refuse(
-      path,
-      `it holds a model of sizes ${JSON.stringify(sizes)}, expected ${JSON.stringify(SIZES)}`,
-    );
+  if (textOf(sizes) !== textOf(SIZES)) {
+    refuse(path, `it holds a model of sizes ${textOf(sizes)}, expected ${textOf(SIZES)}`);
   }
   return { path, file, options, progress };
 }
@@ -115,12 +110,14 @@ export function restore(training: Training, { path, file, progress }: Checkpoint
 }
 
 /**
- * Throws if writing to a file would lose something: an unfinished training, or what is not ours.
+ * Throws, before hours of training, if a file cannot be written because its folder cannot be made, or if writing to
+ * it would lose something: an unfinished training, or what is not ours. Makes the folder.
  *
  * @throws {CheckpointError} Naming what is there.
  */
 export async function assertReplaceable(path: string): Promise<void> {
   try {
+    await Deno.mkdir(dirname(path), { recursive: true });
     await Deno.stat(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return;
@@ -149,6 +146,20 @@ export async function assertReplaceable(path: string): Promise<void> {
   }
 }
 
+/** The bytes of a file that is as small as ours are: no device, no pipe, nothing that never ends. */
+async function readWhole(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  const cannot = (why: string) => new CheckpointError(`Cannot read the checkpoint ${path}: ${why}`);
+  let found: Deno.FileInfo;
+  try {
+    found = await Deno.stat(path);
+    if (found.isFile && found.size <= MAX_BYTES) return await Deno.readFile(path);
+  } catch (error) {
+    throw cannot((error as Error).message);
+  }
+  if (!found.isFile) throw cannot("it is no file");
+  throw cannot(`it has ${found.size} bytes, expected at most ${MAX_BYTES}`);
+}
+
 interface Entry {
   readonly format: unknown;
   readonly sizes: unknown;
@@ -163,15 +174,37 @@ function parseEntry(path: string, text: string): Entry {
   } catch {
     refuse(path, `its entry "${ENTRY}" is no JSON`);
   }
-  if (entry?.format !== FORMAT) refuse(path, `it has format ${entry?.format}, expected ${FORMAT}`);
+  if (entry?.format !== FORMAT) {
+    refuse(path, `it has format ${textOf(entry?.format)}, expected ${FORMAT}`);
+  }
   const { options, progress } = entry;
-  const isWhole = (value: unknown) => Number.isSafeInteger(value) && Number(value) >= 0;
-  const areOptions = [options?.epochs, options?.batch, options?.seed, options?.limit]
-    .every(isWhole);
-  const isProgress = Array.isArray(progress?.epochs) && isWhole(progress.step) &&
-    [progress.lossSum, progress.correct, progress.seconds].every(Number.isFinite);
-  if (!areOptions || !isProgress) refuse(path, `its entry "${ENTRY}" is not complete`);
+  if (!areRunOptions(options) || !isProgress(progress, options)) {
+    refuse(
+      path,
+      `its entry "${ENTRY}" is not complete, or no training of this program can be there`,
+    );
+  }
   return entry as Entry;
+}
+
+/** Whether a training with these options can be so far: further steps would have no digits. */
+function isProgress(value: unknown, { epochs: total, batch, limit }: RunOptions): boolean {
+  const { epochs, step, lossSum, correct, seconds } = (value ?? {}) as Partial<Progress>;
+  const steps = Math.floor(trainingCount(limit) / batch);
+  return Array.isArray(epochs) && epochs.length <= total && epochs.every(isEpochResult) &&
+    Number.isSafeInteger(step) && step! >= 0 && step! <= steps &&
+    [lossSum, correct, seconds].every(Number.isFinite);
+}
+
+/** A value of JSON in a message, however large it is. */
+function textOf(value: unknown): string {
+  return `${JSON.stringify(value)}`.slice(0, 200);
+}
+
+function isEpochResult(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { loss, accuracy, heldOutAccuracy, seconds } = value as Record<string, unknown>;
+  return [loss, accuracy, heldOutAccuracy, seconds].every(Number.isFinite);
 }
 
 function refuse(path: string, why: string): never {

@@ -70,7 +70,7 @@ Options:
   --help               Print this text
 
 Ctrl-C ends the step, writes the checkpoint and exits with code 130; a second Ctrl-C exits at
-once, and leaves the last checkpoint as it is.
+once, and leaves the last checkpoint as it is. SIGTERM does the same, with code 143.
 `;
 
 /**
@@ -127,6 +127,16 @@ export function runOptions(
     );
   }
   return options;
+}
+
+/** Whether a value, as from a file, is what a command line could have asked for. */
+export function areRunOptions(value: unknown): value is RunOptions {
+  const { epochs, batch, seed, attention, limit } = (value ?? {}) as Partial<RunOptions>;
+  const isWithin = (number: unknown, min: number, max: number) =>
+    Number.isSafeInteger(number) && Number(number) >= min && Number(number) <= max;
+  return isWithin(epochs, 1, Number.MAX_SAFE_INTEGER) && isWithin(seed, 0, 2 ** 32 - 1) &&
+    isWithin(limit, MIN_LIMIT, ALL_DIGITS) && isWithin(batch, 1, trainingCount(limit!)) &&
+    KINDS.includes(attention!);
 }
 
 function rawValues(args: readonly string[]) {

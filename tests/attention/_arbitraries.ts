@@ -31,7 +31,7 @@ const PLAIN = {
 } as const;
 
 /** Every element type, bias and op, each with and without what goes on top of it. */
-const COMPILED: readonly Compiled[] = [
+export const COMPILED: readonly Compiled[] = [
   { ...PLAIN, K: 16, Kv: 16, bias: "none", aligned: ALL },
   { ...PLAIN, K: 13, Kv: 5, bias: "f32", aligned: NONE, gradients: true },
   {
@@ -197,27 +197,31 @@ const biases: fc.Arbitrary<BiasSpec> = fc.record({
   view: views,
 });
 
+/** A call for which the same is compiled as for one of these. */
+export const callsOf = (compiled: readonly Compiled[]): fc.Arbitrary<CallSpec> =>
+  fc.record({
+    compiled: fc.constantFrom(...compiled),
+    mask: masks,
+    rank: fc.constantFrom(4, 3, 5),
+    groups: fc.integer({ min: 1, max: 3 }),
+    heads: fc.integer({ min: 1, max: 3 }),
+    shared: fc.tuple(fc.boolean(), fc.boolean()),
+    views: fc.tuple(views, views, views),
+    bias: biases,
+    scale: fc.constantFrom(undefined, 1, 0, -1, 0.25, 2),
+    p: fc.oneof(fc.double({ min: 0, max: 0.9, noNaN: true }), fc.constantFrom(0, 1, 0.5)),
+    seed: fc.maxSafeNat(),
+    slopes: fc.constantFrom("list", "tensor", "tensor per batch"),
+    poison: fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.integer({ min: 1, max: 40 })),
+    numbers: fc.integer({ min: 1, max: 1000 }),
+    upstream: fc.oneof(
+      { weight: 2, arbitrary: fc.record({ view: views, lse: fc.boolean() }) },
+      fc.constant(undefined),
+    ),
+  });
+
 /** A call of any op. */
-export const calls: fc.Arbitrary<CallSpec> = fc.record({
-  compiled: fc.constantFrom(...COMPILED),
-  mask: masks,
-  rank: fc.constantFrom(4, 3, 5),
-  groups: fc.integer({ min: 1, max: 3 }),
-  heads: fc.integer({ min: 1, max: 3 }),
-  shared: fc.tuple(fc.boolean(), fc.boolean()),
-  views: fc.tuple(views, views, views),
-  bias: biases,
-  scale: fc.constantFrom(undefined, 1, 0, -1, 0.25, 2),
-  p: fc.oneof(fc.double({ min: 0, max: 0.9, noNaN: true }), fc.constantFrom(0, 1, 0.5)),
-  seed: fc.maxSafeNat(),
-  slopes: fc.constantFrom("list", "tensor", "tensor per batch"),
-  poison: fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.integer({ min: 1, max: 40 })),
-  numbers: fc.integer({ min: 1, max: 1000 }),
-  upstream: fc.oneof(
-    { weight: 2, arbitrary: fc.record({ view: views, lse: fc.boolean() }) },
-    fc.constant(undefined),
-  ),
-});
+export const calls: fc.Arbitrary<CallSpec> = callsOf(COMPILED);
 
 /** An argument of a mask that is none. */
 export const spoils: fc.Arbitrary<Spoil> = fc.record({
@@ -225,6 +229,9 @@ export const spoils: fc.Arbitrary<Spoil> = fc.record({
   index: fc.nat(3),
   junk: fc.constantFrom<unknown>(-1, 0.5, NaN, "2", null, -Infinity, 2 ** 53, true, {}),
 });
+
+/** See {@linkcode partitions}. */
+export type Partition = typeof partitions extends fc.Arbitrary<infer T> ? T : never;
 
 /** Keys coloured with the numbers of the parts that they belong to, over and over. */
 export const partitions = fc.record({

@@ -155,7 +155,7 @@ describe("memoryEfficientAttention() errors", () => {
     assertRefused(
       () => attend([1, 2] as unknown as Tensor),
       TypeError,
-      "key is object, expected a Tensor",
+      "key is a list of 2, expected a Tensor",
     );
   });
 

@@ -209,7 +209,7 @@ describe("Device.info", () => {
   it("names the adapter, the runtime and the limits", () => {
     const { adapter, runtime, limits, subgroupSize } = device.info;
     assert(adapter.length > 0);
-    assertMatch(runtime, /^(Deno|Node) \d+\.\d+/);
+    assertMatch(runtime, /^((Deno|Node) \d+\.|Chrome )\d+/);
     assert(limits.maxStorageBufferBindingSize >= 128 * 2 ** 20);
     assert(limits.maxComputeWorkgroupsPerDimension >= 65_535);
     assert(subgroupSize === 0 || Math.log2(subgroupSize) % 1 === 0, `subgroups of ${subgroupSize}`);

@@ -111,6 +111,26 @@ describe("a kernel that does not compile", () => {
     }
   });
 
+  it("tells all who wait for it at once, and no handler of uncaptured errors", async () => {
+    using device = await requestDevice({ tune: false });
+    let uncaptured = 0;
+    runtimeOf(device).gpu.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      uncaptured++;
+    });
+    using target = device.zeros([4]);
+    using fine = device.ones([4]);
+    await device.sync();
+    write(device, BROKEN, target);
+    const [told, read] = await Promise.allSettled([device.sync(), target.data(), device.sync()]);
+    for (const outcome of [told, read]) {
+      assertEquals(outcome.status, "rejected");
+      assert((outcome as PromiseRejectedResult).reason instanceof ShaderCompileError);
+    }
+    assertEquals(await fine.data(), new Float32Array(4).fill(1));
+    assertEquals(uncaptured, 0);
+  });
+
   it("does not spoil the tensors that get its buffers next", async () => {
     using device = await requestDevice({ tune: false });
     const target = device.zeros([4]);

@@ -77,6 +77,25 @@ describe("Device.memory()", () => {
   });
 });
 
+describe("memory() of a disposed device", () => {
+  it("counts no bytes, whatever was alive, and tensors until they are disposed", async () => {
+    const device = await requestDevice({ tune: false });
+    const tensors = [device.ones([100]), device.ones([50])];
+    await tensors[0]!.data();
+    device.dispose();
+    const gone = { allocatedBytes: 0, reservedBytes: 0, buffers: 0 };
+    for (let alive = tensors.length; alive >= 0; alive--) {
+      const { peakBytes, ...counts } = device.memory();
+      assertEquals(counts, { ...gone, tensors: alive });
+      assert(peakBytes >= 608, "the peak is kept");
+      tensors.pop()?.dispose();
+    }
+    device.dispose();
+    device.emptyCache();
+    assertEquals(device.memory().reservedBytes, 0);
+  });
+});
+
 describe("the pool of buffers", () => {
   it("reuses buffers, so that a loop reserves no more", async () => {
     const step = async () => {
@@ -144,9 +163,10 @@ describe("after a failed allocation", () => {
     const failed = device.full([3000], 3);
     await assertRejects(() => failed.data(), GpuOutOfMemoryError, "no room");
     failed.dispose();
-    // Of all that was idle, nothing is left but the staging buffer of the read that was under way.
+    // Of all that was idle, nothing is left but the staging buffer of the read that was under way, where
+    // the mapping ended after the failure became known, as in Deno; in browsers it ends before.
     const { reservedBytes, allocatedBytes } = memory.stats();
-    assertEquals(reservedBytes - allocatedBytes, 16_384);
+    assert([0, 16_384].includes(reservedBytes - allocatedBytes), `${reservedBytes} bytes reserved`);
     using again = device.full([3000], 3);
     assertEquals((await again.data())[2999], 3);
     assertEquals((await held.data())[999], 1, "what was computed before is still there");

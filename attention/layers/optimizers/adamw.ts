@@ -1,4 +1,5 @@
 /** Adam with weight decay apart from the gradient. */
+import { checkedArray, checkedOptions } from "../../../gpu/checks.ts";
 import { runtimeOf } from "../../../gpu/device.ts";
 import { adamwStep } from "../../../gpu/ops/updates.ts";
 import { arrayOf } from "../../../gpu/tensor/base.ts";
@@ -53,8 +54,8 @@ export class AdamW extends Optimizer {
   /** Makes the optimiser of these parameters, or groups of them. */
   constructor(parameters: OptimizedParameters, options: AdamWOptions = {}) {
     const { learningRate = 1e-3, betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 1e-2 } =
-      options;
-    const [beta1, beta2] = betas;
+      checkedOptions("make AdamW", options);
+    const [beta1, beta2] = checkedArray("make AdamW", "betas", betas) as typeof betas;
     assertDecay("make AdamW", "betas[0]", beta1);
     assertDecay("make AdamW", "betas[1]", beta2);
     assertNonNegative("make AdamW", "epsilon", epsilon);

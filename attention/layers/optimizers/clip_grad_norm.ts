@@ -1,7 +1,8 @@
 /** Keeps gradients from growing beyond a norm. */
+import { assertNotNegative, checkedArray, checkedOptions, told } from "../../../gpu/checks.ts";
 import { noGrad } from "../../../gpu/autograd/mode.ts";
 import { tidy, tidyApart } from "../../../gpu/lifetime.ts";
-import { variableOf } from "../../../gpu/tensor/base.ts";
+import { assertTensor, variableOf } from "../../../gpu/tensor/base.ts";
 import { stack } from "../../../gpu/tensor/join.ts";
 import type { Tensor } from "../../../gpu/tensor/tensor.ts";
 
@@ -25,16 +26,18 @@ export interface ClipGradNormOptions {
 export function clipGradNorm(
   parameters: readonly Tensor[],
   maxNorm: number,
-  { normType = 2 }: ClipGradNormOptions = {},
+  options: ClipGradNormOptions = {},
 ): Tensor {
-  const [first] = parameters;
-  if (!first) throw new RangeError("Cannot clip gradients: there are no parameters");
-  if (!(maxNorm >= 0)) {
-    throw new RangeError(`Cannot clip gradients: maxNorm is ${maxNorm}, expected a number >= 0`);
+  const { normType = 2 } = checkedOptions("clip gradients", options);
+  const [first] = checkedArray("clip gradients", "parameters", parameters);
+  for (const [i, parameter] of parameters.entries()) {
+    assertTensor("clip gradients", `parameters[${i}]`, parameter);
   }
+  if (!first) throw new RangeError("Cannot clip gradients: there are no parameters");
+  assertNotNegative("clip gradients", "maxNorm", maxNorm);
   if (normType !== 2 && normType !== Infinity) {
     throw new RangeError(
-      `Cannot clip gradients: normType is ${normType}, expected 2 or Infinity`,
+      `Cannot clip gradients: normType is ${told(normType)}, expected 2 or Infinity`,
     );
   }
   const variables = [...new Set(parameters.map((parameter) => variableOf(parameter)))]

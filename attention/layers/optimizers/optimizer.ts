@@ -1,4 +1,5 @@
 /** What optimisers have in common: parameters in groups, a learning rate, and state that can be saved. */
+import { checkedArray } from "../../../gpu/checks.ts";
 import { isDense } from "../../../gpu/array.ts";
 import { isFloat } from "../../../gpu/dtype.ts";
 import { tidyApart } from "../../../gpu/lifetime.ts";
@@ -51,9 +52,11 @@ export abstract class Optimizer {
     this.groups = groupsOf(parameters);
     this.#parameters = this.groups.flatMap((group) => group.parameters);
     assertParameters(this.#parameters);
-    for (const settings of [{ learningRate, weightDecay }, ...this.groups]) {
-      assertNonNegative("make an optimiser", "learningRate", settings.learningRate ?? 0);
-      assertNonNegative("make an optimiser", "weightDecay", settings.weightDecay ?? 0);
+    assertNonNegative("make an optimiser", "learningRate", learningRate);
+    assertNonNegative("make an optimiser", "weightDecay", weightDecay);
+    for (const group of this.groups) {
+      assertNonNegative("make an optimiser", "learningRate", group.learningRate ?? 0);
+      assertNonNegative("make an optimiser", "weightDecay", group.weightDecay ?? 0);
     }
     this.#learningRate = learningRate;
     this.#weightDecay = weightDecay;
@@ -174,8 +177,10 @@ export abstract class Optimizer {
 }
 
 function groupsOf(parameters: OptimizedParameters): ParameterGroup[] {
-  const list = [...parameters];
-  if (list.every((item) => item instanceof TensorBase)) return [{ parameters: list }];
+  const list = Array.from<Tensor | ParameterGroup>(
+    checkedArray<Tensor | ParameterGroup>("make an optimiser", "parameters", parameters),
+  );
+  if (list.every((item) => item instanceof TensorBase)) return [{ parameters: list as Tensor[] }];
   return list.map((item) => {
     if (item instanceof TensorBase || !Array.isArray(item?.parameters)) {
       throw new TypeError(

@@ -1,5 +1,7 @@
 /** Learning rates that change from step to step. */
 
+import { assertFinite, assertNotNegative, checkedOptions } from "../../../gpu/checks.ts";
+
 /** Options of {@linkcode cosineSchedule}. */
 export interface CosineScheduleOptions {
   /** Steps in which the rate rises. Default 0. */
@@ -32,8 +34,15 @@ export interface CosineScheduleOptions {
  */
 export function cosineSchedule(
   step: number,
-  { warmupSteps = 0, totalSteps, peak, floor = 0 }: CosineScheduleOptions,
+  options: CosineScheduleOptions,
 ): number {
+  const { warmupSteps = 0, totalSteps, peak, floor = 0 } = checkedOptions("schedule", options);
+  for (const [name, value] of Object.entries({ step, warmupSteps, totalSteps })) {
+    assertNotNegative("schedule", name, value);
+  }
+  for (const [name, value] of Object.entries({ peak, floor })) {
+    assertFinite("schedule", name, value);
+  }
   if (!(step >= 0 && warmupSteps >= 0 && totalSteps > warmupSteps)) {
     throw new RangeError(
       `Cannot schedule: step is ${step}, warmupSteps ${warmupSteps} and totalSteps ${totalSteps}, ` +

@@ -1,4 +1,5 @@
 /** Stochastic gradient descent. */
+import { checkedOptions, told } from "../../../gpu/checks.ts";
 import { runtimeOf } from "../../../gpu/device.ts";
 import { sgdStep } from "../../../gpu/ops/updates.ts";
 import { arrayOf } from "../../../gpu/tensor/base.ts";
@@ -33,11 +34,16 @@ export class SGD extends Optimizer {
 
   /** Makes the optimiser of these parameters, or groups of them. */
   constructor(parameters: OptimizedParameters, options: SGDOptions) {
-    const { learningRate, momentum = 0, dampening = 0, weightDecay = 0 } = options;
+    const { learningRate, momentum = 0, dampening = 0, weightDecay = 0 } = checkedOptions(
+      "make SGD",
+      options,
+    );
     const { nesterov = false, maximize = false } = options;
     assertNonNegative("make SGD", "momentum", momentum);
     if (!Number.isFinite(dampening)) {
-      throw new RangeError(`Cannot make SGD: dampening is ${dampening}, expected a finite number`);
+      throw new RangeError(
+        `Cannot make SGD: dampening is ${told(dampening)}, expected a finite number`,
+      );
     }
     if (nesterov && (momentum === 0 || dampening !== 0)) {
       throw new RangeError(

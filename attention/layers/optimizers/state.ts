@@ -1,7 +1,8 @@
 /** An optimiser's state as named tensors and numbers. */
+import { checkedOptions } from "../../../gpu/checks.ts";
 import { tidyApart } from "../../../gpu/lifetime.ts";
 import { formatShape, sameShape } from "../../../gpu/shape.ts";
-import { arrayOn } from "../../../gpu/tensor/base.ts";
+import { arrayOn, assertTensor } from "../../../gpu/tensor/base.ts";
 import type { Tensor } from "../../../gpu/tensor/tensor.ts";
 
 /** What an optimiser keeps, as `Optimizer.stateDict()` gives it. */
@@ -24,20 +25,26 @@ export interface ParameterState {
  * Checks a state and copies its tensors for their new owner.
  *
  * @param owner The optimiser's name, for errors.
- * @param state What to load.
+ * @param optimizerState What to load.
  * @param own The optimiser's parameters, the names of each one's state, and the number of groups.
  * @returns The states of those parameters that have one.
  * @throws {RangeError} Naming everything that does not fit; nothing is copied then.
  */
 export function loadedStates(
   owner: string,
-  { tensors, numbers }: OptimizerState,
+  optimizerState: OptimizerState,
   { parameters, names, groups }: {
     readonly parameters: readonly Tensor[];
     readonly names: readonly string[];
     readonly groups: number;
   },
 ): [Tensor, ParameterState][] {
+  const { tensors, numbers } = checkedOptions(`load the state of ${owner}`, optimizerState);
+  checkedOptions(`load the state of ${owner}: tensors`, tensors);
+  checkedOptions(`load the state of ${owner}: numbers`, numbers);
+  for (const [name, tensor] of Object.entries(tensors)) {
+    assertTensor(`load the state of ${owner}`, name, tensor);
+  }
   const stepped = parameters.map((_, i) => i).filter((i) => Object.hasOwn(numbers, `${i}.step`));
   const expected = stepped.flatMap((i) =>
     names.map((name) => [`${i}.${name}`, parameters[i]!] as const)

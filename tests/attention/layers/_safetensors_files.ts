@@ -96,6 +96,34 @@ const structure: [what: string, file: Uint8Array<ArrayBuffer>, says: string][] =
   ["offsets of text", one("F32", [1], "0", "4"), "has data_offsets a list of 2, expected two"],
   ["offsets that are not whole", one("BOOL", [1], 0.5, 1.5), "data_offsets [0.5, 1.5], expected"],
   ["an offset below 0", one("F32", [1], -4, 0), "data_offsets [-4, 0], expected two whole numbers"],
+  [
+    "an offset of -0",
+    makeFile(GOOD.replace("[0,4]", "[-0,4]"), FOUR),
+    "data_offsets [0, 4], expected",
+  ],
+  [
+    "an infinite offset",
+    makeFile(GOOD.replace("[0,4]", "[0,1e400]"), FOUR),
+    "data_offsets [0, Infinity], expected two whole numbers",
+  ],
+  ["a size of -0", makeFile(GOOD.replace("[1]", "[-0]"), FOUR), "has shape [0], expected whole"],
+  ["NaN", makeFile(GOOD.replace("[0,4]", "[NaN,4]"), FOUR), "the header is not JSON"],
+  [
+    "offsets of objects that say they are numbers",
+    one("F32", [1], { valueOf: 0 }, { toString: 4 }),
+    "has data_offsets a list of 2, expected two whole numbers",
+  ],
+  ["a header of spaces", makeFile(" ".repeat(64)), "the header is not JSON"],
+  [
+    "a name in bytes of half a pair",
+    makeFile(new Uint8Array([0x7b, 0x22, 0xed, 0xa0, 0x80])),
+    "UTF-8",
+  ],
+  [
+    "fields of a prototype",
+    makeFile('{"a":{"__proto__":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}}', FOUR),
+    'tensor "a" has dtype undefined',
+  ],
   ["metadata that is a list", makeFile({ __metadata__: [] }), "__metadata__ is [], expected"],
   ["metadata that is null", makeFile({ __metadata__: null }), "__metadata__ is null, expected"],
   [
@@ -117,6 +145,32 @@ const sizes: [what: string, file: Uint8Array<ArrayBuffer>, says: string][] = [
   ["a header of 2^64 - 1 bytes", withLength(2n ** 64n - 1n), "is 18446744073709551615, expected"],
   ["lists in lists", makeFile("[".repeat(100_000)), "nested deeper than 16 levels, expected 3"],
   ["9 axes", one("F32", Array(9).fill(1), 0, 4), "has 9 axes, at most 8 are supported"],
+  [
+    "a gigabyte that is not there",
+    one("F32", [2 ** 28], 0, 2 ** 30),
+    "[0, 1073741824], expected at most the 4 bytes of data",
+  ],
+  [
+    "a terabyte, and what overlaps it",
+    makeFile({ a: entry("U8", [2 ** 40], 0, 2 ** 40), b: entry("F32", [1], 0, 4) }, FOUR),
+    "[0, 1099511627776], expected at most the 4 bytes of data",
+  ],
+  [
+    "too many elements, by sizes that wrap around at 2^32",
+    one("F32", [2 ** 31, 2 ** 31, 2 ** 31], 0, 0),
+    "more than 2^53 elements",
+  ],
+  [
+    "a million axes",
+    one("F32", Array(1_000_000).fill(1), 0, 4),
+    "has 1000000 axes, at most 8 are supported",
+  ],
+  ["objects in objects", makeFile('{"a":'.repeat(100_000)), "nested deeper than 16 levels"],
+  [
+    "nesting in metadata",
+    makeFile(`{"__metadata__":${"[".repeat(100_000)}`),
+    "nested deeper than 16 levels",
+  ],
   [
     "too many elements",
     one("F32", [2 ** 27, 2 ** 27], 0, 4),

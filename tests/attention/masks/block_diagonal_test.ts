@@ -62,7 +62,7 @@ describe("BlockDiagonalMask.fromSeqlens()", () => {
     assertThrows(
       () => BlockDiagonalMask.fromSeqlens(3 as unknown as number[]),
       TypeError,
-      "qSeqlen is number, expected an array",
+      "qSeqlen is 3, expected an array",
     );
   });
 });

@@ -180,7 +180,7 @@ describe("blockTables", () => {
     assertThrows(
       make([[0, 1], 3 as unknown as number[]]),
       TypeError,
-      "blockTables[1] is number, expected an array",
+      "blockTables[1] is 3, expected an array",
     );
   });
 

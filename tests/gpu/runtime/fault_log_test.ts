@@ -1,6 +1,12 @@
 import { DeviceLostError, GpuOutOfMemoryError, GpuValidationError } from "@denoformers/attention";
 import { FaultLog } from "../../../gpu/runtime/faults.ts";
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 
 type Filter = "validation" | "out-of-memory" | "internal";
@@ -111,6 +117,22 @@ describe("FaultLog", () => {
     for (const target of [{ since: 0, written: 0 }, early, late]) faults.assertSound(target);
   });
 
+  it("keeps the errors of the last hundred failures, and of all others what they undid", async () => {
+    const { gpu, faults } = faultLog();
+    const targets = [];
+    for (let i = 0; i < 150; i++) {
+      const target = { since: 0, written: 0 };
+      faults.noteWrite(target);
+      targets.push(target);
+      gpu.raise("validation", `bad ${i}`);
+      await assertRejects(() => faults.settle(), GpuValidationError, `bad ${i}`);
+    }
+    for (const [i, target] of targets.entries()) {
+      const text = i < 50 ? "more than 100 errors ago" : `bad ${i}`;
+      assertThrows(() => faults.assertSound(target), GpuValidationError, text);
+    }
+  });
+
   it("condemns what was computed from a bad write before the verdict on it", async () => {
     const { gpu, faults } = faultLog();
     const [good, bad, followed, unrelated] = [1, 2, 3, 4].map(() => ({ since: 0, written: 0 }));
@@ -146,6 +168,40 @@ describe("FaultLog", () => {
       "GPU device was lost (unknown): driver reset; request a new device",
     );
     await assertRejects(() => faults.settle(), DeviceLostError, "driver reset");
+  });
+
+  it("ends waits at the loss, those to come too, and holds on to none that is over", async () => {
+    const { gpu, faults } = faultLog();
+    assertEquals(await faults.whileAlive(Promise.resolve(3)), 3);
+    await assertRejects(() => faults.whileAlive(Promise.reject(new Error("mine"))), Error, "mine");
+    const waits = [
+      faults.whileAlive(new Promise(() => {})),
+      faults.whileAlive(new Promise(() => {})),
+    ];
+    gpu.lose({ reason: "unknown", message: "driver died" });
+    for (const wait of waits) await assertRejects(() => wait, DeviceLostError, "driver died");
+    await assertRejects(() => faults.whileAlive(new Promise(() => {})), DeviceLostError);
+  });
+
+  it("ends its own waits for verdicts when the device is closed", async () => {
+    const { gpu, faults } = faultLog();
+    gpu.popErrorScope = () => new Promise(() => {});
+    const settling = faults.settle();
+    faults.close("closed by us");
+    await assertRejects(() => settling, DeviceLostError, "closed by us");
+  });
+
+  it("explains a failed mapping by the loss that it is a sign of, or by what the runtime says", async () => {
+    const { gpu, faults } = faultLog();
+    const explaining = faults.mappingError(new Error("no mapping"));
+    gpu.lose({ reason: "destroyed", message: "gone" });
+    assertInstanceOf(await explaining, DeviceLostError);
+    const error = await faultLog().faults.mappingError(new Error("no mapping"));
+    assertInstanceOf(error, GpuValidationError);
+    assertStringIncludes(
+      error.message,
+      "GPU refused to give a buffer back to the host: Error: no mapping. 16 bytes in use",
+    );
   });
 
   it("turns scopes that cannot be popped into DeviceLostError", async () => {

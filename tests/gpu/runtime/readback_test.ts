@@ -1,5 +1,7 @@
-import type { Tensor } from "@denoformers/attention";
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { GpuValidationError, requestDevice, type Tensor } from "@denoformers/attention";
+import { runtimeOf } from "../../../gpu/device.ts";
+import { arrayOf } from "../../../gpu/tensor/base.ts";
+import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { nanPadded, sharedDevice } from "../../_device.ts";
 
@@ -88,6 +90,63 @@ describe("reading back", () => {
     for (let i = 0; i < size; i++) if (data[i] !== values[i]) wrong++;
     assertEquals(wrong, 0);
     device.emptyCache();
+  });
+
+  it("never gives what was read before where its own copy was refused", async () => {
+    using device = await requestDevice({ tune: false });
+    using wanted = device.tensor([1, 2, 3, 4]);
+    using other = device.tensor([9, 9, 9, 9]);
+    // Whoever waits first is told why; the other must not take silence for success. Who that is depends on how far
+    // the first wait has come.
+    for (let steps = 0; steps < 20; steps++) {
+      await other.data(); // Lies in the staging buffer now.
+      const waiting = device.sync();
+      for (let step = 0; step < steps; step++) await Promise.resolve();
+      const broken = device.tensor([5, 6, 7, 8, 9]);
+      arrayOf(broken).storage.buffer.destroy();
+      const refused = broken.add(1); // Goes to the queue together with the copy, which is refused with it.
+      const reading = wanted.data();
+      await Promise.allSettled([waiting, reading]);
+      await assertRejects(() => reading, GpuValidationError);
+      await assertRejects(() => refused.data(), GpuValidationError);
+      assertEquals(await wanted.data(), new Float32Array([1, 2, 3, 4]));
+      device.emptyCache();
+    }
+  });
+
+  it("condemns nothing that is written while a failed mapping is waited for", async () => {
+    using device = await requestDevice({ tune: false });
+    const { gpu } = runtimeOf(device);
+    using x = device.ones([3000]);
+    await device.sync();
+    const createBuffer = gpu.createBuffer.bind(gpu);
+    // No usage: an invalid buffer, as where there is no room for one.
+    gpu.createBuffer = (descriptor) => createBuffer({ ...descriptor, usage: 0 });
+    const reading = x.data();
+    gpu.createBuffer = createBuffer;
+    using y = x.add(1);
+    await assertRejects(() => reading, GpuValidationError);
+    assertEquals((await y.data())[2999], 2);
+    assertEquals((await x.data())[2999], 1);
+  });
+
+  it("gives other JavaScript a turn, however many reads follow one another", async () => {
+    using x = device.ones([4]);
+    await x.data(); // The first mapping of a buffer waits for the event loop anyway.
+    let hasFired = false;
+    const { setTimeout } = globalThis;
+    const timer = setTimeout(() => hasFired = true);
+    // A read that takes long sleeps, which is a turn as well: here it shall not be.
+    globalThis.setTimeout = ((done: () => void) => queueMicrotask(done)) as typeof setTimeout;
+    try {
+      // Hundreds of times as long as a timer takes. A loop of reads alone would never let it fire.
+      const end = performance.now() + 2000;
+      while (!hasFired && performance.now() < end) await x.data();
+    } finally {
+      globalThis.setTimeout = setTimeout;
+      clearTimeout(timer);
+    }
+    assert(hasFired);
   });
 
   it("takes a small tensor in under 5 ms in Deno, where a mapping alone takes 10", async () => {

@@ -34,6 +34,32 @@ describe("tuningPath()", () => {
   });
 });
 
+describe("tuningPath() of odd variables", () => {
+  it("takes absolute paths alone, so that no folder comes into being where a program is run", () => {
+    const of = (os: string, text: string) =>
+      tuningPath(host(os, { HOME: "/h", DENOFORMERS_TUNING_CACHE: text }), undefined);
+    const odd = [
+      "~/a.json",
+      "a.json",
+      "./a",
+      "..",
+      "file:///a",
+      "https://a/b",
+      "\n/a",
+      " /a",
+      "C:a",
+    ];
+    for (const text of odd) {
+      for (const os of ["linux", "windows"]) assertEquals(of(os, text), undefined);
+    }
+    for (const text of ["C:\\a.json", "c:/a.json", "\\\\server\\a.json", "/a.json"]) {
+      assertEquals(of("windows", text), text);
+    }
+    assertEquals(of("linux", "C:\\a.json"), undefined);
+    assertEquals(of("linux", "/a b/\u00e4.json"), "/a b/\u00e4.json");
+  });
+});
+
 describe("tuningKey()", () => {
   it("tells adapters, drivers, features and versions apart", async () => {
     const { info } = await sharedDevice();
