@@ -88,14 +88,17 @@ const BINARY = {
 
 /**
  * WGSL's pow() is undefined below 0, where whole powers are what people use, and drivers compute it by
- * logarithms, which fail at 0.
+ * logarithms, which fail at 0. Minus infinity has all powers, those that are not whole without a sign.
  */
 export const POWER = /* wgsl */ `
 fn power(a: f32, b: f32) -> f32 {
   if (b == 0.0 || a == 1.0) { return 1.0; }
   if (is_nan(a) || is_nan(b)) { return a + b; }
   if (a == 0.0) { return select(0.0, 1.0 / abs(a), b < 0.0); }
-  if (a < 0.0 && b != floor(b)) { return sqrt(a); } // NaN, for which WGSL has no literal.
+  if (a < 0.0 && b != floor(b)) {
+    if (bitcast<u32>(a) == 0xff800000u) { return select(abs(a), 0.0, b < 0.0); }
+    return sqrt(a); // NaN, for which WGSL has no literal.
+  }
   let magnitude = pow(abs(a), b);
   return select(magnitude, -magnitude, a < 0.0 && abs(b % 2.0) == 1.0);
 }

@@ -3,7 +3,7 @@
  * memory are O(elements).
  */
 import { type DeviceArray, isDense, produce, withLayout } from "../array.ts";
-import { computeType, type DType, encodingOf, roundedTo, wordType } from "../dtype.ts";
+import { computeType, type DType, encodingOf, isFloat, roundedTo, wordType } from "../dtype.ts";
 import { coalesce, expandLayout } from "../layout.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { broadcastShapes, ceilDiv, numel } from "../shape.ts";
@@ -134,8 +134,12 @@ export function fill(
   return produce(runtime, shape, dtype, (out) => mapInto(runtime, fn, [rounded], out));
 }
 
+/** Whether a float is not 0, by its bits: drivers take subnormal numbers for 0. */
+const FLOAT_TO_BOOL = "select(1u, 0u, (bitcast<u32>(a) << 1u) == 0u)";
+
 function castFunction(from: DType, to: DType): MapFunction {
-  const expression = to === "bool" ? "select(1u, 0u, a == 0)" : `${encodingOf(to).wgsl}(a)`;
+  const toBool = isFloat(from) ? FLOAT_TO_BOOL : "select(1u, 0u, a == 0)";
+  const expression = to === "bool" ? toBool : `${encodingOf(to).wgsl}(a)`;
   const name = from === to ? "copy" : `cast_${to}`;
   return { name, compute: computeType(from), output: to, expression };
 }

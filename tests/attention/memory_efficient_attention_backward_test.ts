@@ -135,7 +135,7 @@ describe("memoryEfficientAttentionBackward()", () => {
       assertThrows(
         run({ lse: [1] as unknown as Tensor }),
         TypeError,
-        "lse is object, expected a Tensor",
+        "lse is a list of 1, expected a Tensor",
       );
       const gone = grad.clone();
       gone.dispose();

@@ -41,6 +41,13 @@ const CASES: readonly (readonly [family: string, drawn: unknown])[] = [
   wrong("Block", "device", "an object"),
   wrong("mergeAttentions", "lseSplit", "a list of strings"),
   wrong("tidy", "fn", "null"),
+  // NaN: powers of negative numbers that are not whole, of which infinity has some.
+  ["elementwise", {
+    op: "pow",
+    shape: [],
+    a: { dtype: "f32", values: [-Infinity], narrowing: { ones: [], dropped: 0 }, lie: "dense" },
+    b: -(2 ** -126),
+  }],
 ];
 
 describe("what once went wrong", () => {

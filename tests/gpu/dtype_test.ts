@@ -44,10 +44,10 @@ describe("Tensor.to()", () => {
     assertEquals([...await positive.data()], [3e9, 0, 0]);
   });
 
-  it("takes NaN and infinities for true", async () => {
-    using x = device.tensor([NaN, Infinity, -Infinity, -0, 0]);
+  it("takes NaN, infinities and the least numbers for true", async () => {
+    using x = device.tensor([NaN, Infinity, -Infinity, -0, 0, 2 ** -149, -(2 ** -149)]);
     using b = x.to("bool");
-    assertEquals([...await b.data()], [1, 1, 1, 0, 0]);
+    assertEquals([...await b.data()], [1, 1, 1, 0, 0, 1, 1]);
   });
 
   it("converts integers and booleans to halves, rounded to even, and halves to integers", async () => {

@@ -225,6 +225,16 @@ describe("Tensor.pow()", () => {
     assertEquals([...await power.data()], [1, 0, Infinity, 1, 1, 1, NaN, NaN, Infinity, 0, 0]);
   });
 
+  it("takes every power of minus infinity, without a sign where it is not whole and odd", async () => {
+    using a = device.full([6], -Infinity);
+    using b = device.tensor([3, 2, -1, 0, 0.5, -0.5]);
+    using power = a.pow(b);
+    assertEquals(
+      (await power.data()).map((x) => x === 0 ? 0 : x), // -0 is 0 here.
+      new Float32Array([-Infinity, Infinity, 0, 1, Infinity, 0]),
+    );
+  });
+
   it("is f32 for integers", async () => {
     using x = device.tensor(new Int32Array([-3, 2]));
     using cube = x.pow(3);
