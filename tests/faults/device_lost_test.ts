@@ -131,7 +131,7 @@ describe("a driver that dies", () => {
     const never = () => new Promise<never>(() => {});
     const { gpu } = runtimeOf(device);
     const die = () =>
-      resolve({ reason: "unknown", message: "the driver died" } as GPUDeviceLostInfo);
+      resolve({ reason: "unknown", message: "the driver died" } as unknown as GPUDeviceLostInfo);
     gpu.createBuffer = dumbBuffers(gpu.createBuffer.bind(gpu), never);
     gpu.popErrorScope = never;
     return { device, die };

@@ -8,19 +8,10 @@ import { readCheckpoint, restore } from "../../notebooks/train/checkpoint.ts";
 import { Training } from "../../notebooks/train/loop.ts";
 import { sharedDevice } from "../_device.ts";
 import { runProgram } from "./_program.ts";
+import { inFolder } from "../_folder.ts";
 
 const isWindows = Deno.build.os === "windows"; // It has no signal to send.
 const PROGRAMS = "tests/faults/programs";
-
-/** Gives a function a new folder. */
-async function inFolder(fn: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await fn(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 describe("a signal", { ignore: isWindows }, () => {
   // tests/notebooks/train_test.ts does so by SIGINT, and goes on from the file.

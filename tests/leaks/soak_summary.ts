@@ -41,8 +41,8 @@ const MIB = 2 ** 20;
 const LEAST_HALF_MINUTES = 10;
 
 /**
- * Bytes a minute that the process may grow. Drivers that compute on the CPU keep what they compiled: every new device
- * compiles anew.
+ * Bytes a minute that the process may grow. Drivers that compute on the CPU keep what they compiled, and every new
+ * device compiles anew: lavapipe grew by 10 MiB a minute, with 13 devices. A GPU's driver (NVIDIA H200) stayed level.
  */
 const MOST_SLOPE = 16 * MIB;
 

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { CheckpointError, readCheckpoint } from "../../notebooks/train/checkpoint.ts";
 import { SIZES } from "../../notebooks/train/model.ts";
 import { makeFile } from "../attention/layers/_safetensors_files.ts";
+import { inFolder } from "../_folder.ts";
 
 const seed = Number(Deno.env.get("DENOFORMERS_FUZZ_SEED") ?? 1);
 
@@ -16,12 +17,7 @@ const ENTRY = { format: 1, sizes: SIZES, options: OPTIONS, progress: PROGRESS };
 
 /** Runs a function with the path of a file in a folder of its own. */
 async function withPath(fn: (path: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await fn(`${folder}/digits.safetensors`);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  await inFolder((folder) => fn(`${folder}/digits.safetensors`));
 }
 
 /** A file whose entry is this text, or this value. */

@@ -11,6 +11,7 @@ import {
 import { Training } from "../../notebooks/train/loop.ts";
 import type { RunOptions } from "../../notebooks/train/options.ts";
 import { sharedDevice } from "../_device.ts";
+import { inFolder } from "../_folder.ts";
 
 /** As in train_test.ts: ten steps. */
 const OPTIONS: RunOptions = {
@@ -20,16 +21,6 @@ const OPTIONS: RunOptions = {
   attention: "memory-efficient",
   limit: 100,
 };
-
-/** Gives a function a new folder. */
-async function inFolder(fn: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await fn(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 /** The file of a training that was not begun. */
 async function newCheckpoint(path: string): Promise<Uint8Array<ArrayBuffer>> {

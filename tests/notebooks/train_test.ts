@@ -12,6 +12,7 @@ import type { AttentionKind } from "../../notebooks/train/model.ts";
 import type { RunOptions } from "../../notebooks/train/options.ts";
 import { formatEpoch } from "../../notebooks/train/report.ts";
 import { sharedDevice } from "../_device.ts";
+import { inFolder } from "../_folder.ts";
 
 /** 80 digits to learn from, 20 held out; five steps an epoch, ten in all. */
 const OPTIONS: RunOptions = {
@@ -31,16 +32,6 @@ async function losses(training: Training, steps = Infinity): Promise<number[]> {
   });
   assertEquals(isOver, training.progress.epochs.length === training.options.epochs);
   return list;
-}
-
-/** Gives a function a new folder. */
-async function inFolder(fn: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await fn(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
 }
 
 function mean(values: readonly number[]): number {

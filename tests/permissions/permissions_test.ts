@@ -2,16 +2,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { runWith } from "./_run.ts";
-
-/** Runs a test with a folder of its own. */
-async function inFolder(fn: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await fn(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
+import { inFolder } from "../_folder.ts";
 
 const RIGHT = { gradient: true, stepped: true, loaded: 3 };
 const EVERYTHING_DENIED = ["read", "write", "env", "net", "run", "ffi", "sys"]

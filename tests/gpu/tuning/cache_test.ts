@@ -3,6 +3,7 @@ import { runtimeOf } from "../../../gpu/device.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { spinProblem, type Work } from "./_problems.ts";
+import { inFolder } from "../../_folder.ts";
 
 const SLOW = 40_000;
 const FAST = 2_000;
@@ -24,12 +25,7 @@ async function chosen(
 
 /** Runs a test with the path of a file in a folder that does not exist yet. */
 async function withPath(fn: (path: string, folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await fn(`${folder}/new/tuning.json`, folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  await inFolder((folder) => fn(`${folder}/new/tuning.json`, folder));
 }
 
 describe("choices in a file", () => {

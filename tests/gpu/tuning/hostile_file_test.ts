@@ -3,19 +3,10 @@ import { type KeptChoice, TuningFile } from "../../../gpu/tuning/file.ts";
 import { denoHost } from "../../../gpu/tuning/place.ts";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { inFolder } from "../../_folder.ts";
 
 const { files } = denoHost()!;
 const CHOICE: KeptChoice = { problem: "a", choice: "b", fingerprint: 1, untried: 0, attempts: 1 };
-
-/** Runs a test with a folder of its own. */
-async function inFolder(fn: (folder: string) => Promise<void> | void): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await fn(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 /** That a choice is remembered, as ever, though the file cannot be used. */
 function assertIgnored(path: string): void {
