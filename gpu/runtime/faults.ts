@@ -58,7 +58,9 @@ export class FaultLog {
     this.#openScopes();
     gpu.lost.then((info) => {
       this.#end(
-        `GPU device was lost (${info.reason}): ${info.message || "the driver gave no reason"}; ` +
+        `GPU device was lost (${info.reason}): ${
+          info.message.replace(/\.$/, "") || "the driver gave no reason"
+        }; ` +
           `request a new device and create the tensors again. ${describe()}`,
       );
     });

@@ -47,9 +47,11 @@ export function arrayOn(device: Device, tensor: TensorBase): DeviceArray {
     );
   }
   if (tensor.device !== device) {
+    const [one, other] = [device, tensor.device].map(({ info }) => `"${info.adapter}"`);
     throw new TypeError(
-      `Cannot compute with tensors of two devices: "${device.info.adapter}" and ` +
-        `"${tensor.device.info.adapter}", move one over its data()`,
+      "Cannot compute with tensors of two devices, " +
+        (one === other ? `both on ${one}` : `on ${one} and ${other}`) +
+        ": make a tensor on one of them of the other's data()",
     );
   }
   return arrayOf(tensor);

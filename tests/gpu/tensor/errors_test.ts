@@ -59,13 +59,13 @@ describe("a disposed tensor", () => {
 });
 
 describe("tensors of two devices", () => {
-  it("throw TypeError that names both", async () => {
+  it("throw TypeError that names where they are, and the remedy", async () => {
     using other = await requestDevice({ tune: false });
     using x = device.ones([2, 2]);
     using y = other.ones([2, 2]);
     using mask = other.ones([2, 2], { dtype: "bool" });
     const { adapter } = device.info;
-    const text = `Cannot compute with tensors of two devices: "${adapter}" and "${adapter}"`;
+    const text = `Cannot compute with tensors of two devices, both on "${adapter}": make a tensor`;
     const uses: (() => unknown)[] = [
       () => x.add(y),
       () => x.matmul(y),
