@@ -41,7 +41,15 @@ export async function bundleTests(files: readonly string[], folder: string): Pro
  */
 export async function bundleProgram(text: string, path: string): Promise<void> {
   await Deno.writeTextFile(`${path}.ts`, text);
-  await runDeno(["bundle", "--platform", "browser", "--output", `${path}.js`, `${path}.ts`]);
+  await runDeno([
+    "bundle",
+    "--platform",
+    "browser",
+    "--keep-names",
+    "--output",
+    `${path}.js`,
+    `${path}.ts`,
+  ]);
 }
 
 /**
