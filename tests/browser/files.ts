@@ -52,7 +52,8 @@ export function filesElsewhere(): string[] {
 
 /**
  * The part of them for Node, whose WebGPU takes lavapipe far longer to compile: beginnings of paths. `half_test.ts`
- * is not among them, as it compares with `Float16Array`, which Node has from version 24 on.
+ * and `module_test.ts` are not among them, as they compare with `Float16Array` and `Math.f16round`, which Node has
+ * from version 24 on.
  */
 const IN_NODE: readonly string[] = [
   ELSEWHERE,
@@ -77,7 +78,6 @@ const IN_NODE: readonly string[] = [
   "gpu/testing/",
   "attention/layers/block_test.ts",
   "attention/layers/checkpoint_test.ts",
-  "attention/layers/module_test.ts",
   "attention/layers/optimizers/",
   "attention/layers/safetensors",
   "attention/layers/training",
