@@ -13,26 +13,15 @@ import {
   GpuUnavailableError,
   requestDevice,
 } from "@denoformers/attention";
+import { runWithArguments } from "./command_line.ts";
 import { measureDemo } from "./demo/measure.ts";
-import { type DemoOptions, parseOptions, USAGE, UsageError } from "./demo/options.ts";
+import { type DemoOptions, parseOptions, USAGE } from "./demo/options.ts";
 import { formatReport } from "./demo/report.ts";
 
 /** What can go wrong without a fault in the program: the message alone says what to do. */
 const EXPECTED_ERRORS = [GpuUnavailableError, GpuOutOfMemoryError, DeviceLostError, RangeError];
 
-async function main(args: readonly string[]): Promise<number> {
-  let options: DemoOptions;
-  try {
-    options = parseOptions(args);
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    console.error(`${error.message}\n\n${USAGE.trimEnd()}`);
-    return 2;
-  }
-  if (options.help) {
-    console.log(USAGE.trimEnd());
-    return 0;
-  }
+async function run(options: DemoOptions): Promise<number> {
   const status = new StatusLine();
   let device: Device | undefined;
   try {
@@ -80,4 +69,6 @@ class StatusLine {
   }
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+const PROGRAM = { usage: USAGE, parse: parseOptions, run };
+
+if (import.meta.main) Deno.exit(await runWithArguments(PROGRAM, Deno.args));

@@ -22,7 +22,8 @@ import {
 } from "./train/checkpoint.ts";
 import { Interrupt } from "./train/interrupt.ts";
 import { Training } from "./train/loop.ts";
-import { parseOptions, runOptions, type TrainOptions, USAGE, UsageError } from "./train/options.ts";
+import { parseOptions, runOptions, type TrainOptions, USAGE } from "./train/options.ts";
+import { runWithArguments } from "./command_line.ts";
 import { ProgressBar } from "./train/progress_bar.ts";
 import { formatBeginning, formatEnd, formatEpoch, formatInterruption } from "./train/report.ts";
 
@@ -35,19 +36,10 @@ const EXPECTED_ERRORS = [
   RangeError,
 ];
 
-async function main(args: readonly string[]): Promise<number> {
+async function run(options: TrainOptions): Promise<number> {
   try {
-    const options = parseOptions(args);
-    if (options.help) {
-      console.log(USAGE.trimEnd());
-      return 0;
-    }
     return await train(options);
   } catch (error) {
-    if (error instanceof UsageError) {
-      console.error(`${error.message}\n\n${USAGE.trimEnd()}`);
-      return 2;
-    }
     if (!EXPECTED_ERRORS.some((kind) => error instanceof kind)) throw error;
     console.error((error as Error).message);
     return 1;
@@ -106,4 +98,6 @@ async function runToFile(device: Device, training: Training, checkpoint: string)
   return 0;
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+const PROGRAM = { usage: USAGE, parse: parseOptions, run };
+
+if (import.meta.main) Deno.exit(await runWithArguments(PROGRAM, Deno.args));

@@ -1,5 +1,5 @@
 /** The demo's command line. */
-import { parseArgs } from "node:util";
+import { parseFlags, UsageError } from "../command_line.ts";
 
 /** What the command line asks for. */
 export interface DemoOptions {
@@ -19,11 +19,6 @@ export interface DemoOptions {
   readonly json: boolean;
   /** Whether to print the usage and do nothing else. */
   readonly help: boolean;
-}
-
-/** A command line that cannot be understood. */
-export class UsageError extends Error {
-  override name = "UsageError";
 }
 
 /** Sizes of a vision transformer: 3 images, each of 14 x 14 patches. */
@@ -93,24 +88,15 @@ export function parseOptions(args: readonly string[]): DemoOptions {
 
 function rawValues(args: readonly string[]) {
   const number = { type: "string" } as const;
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        batch: number,
-        tokens: number,
-        dim: number,
-        heads: number,
-        dtype: { type: "string", default: "f32" },
-        json: { type: "boolean", default: false },
-        help: { type: "boolean", short: "h", default: false },
-      },
-    }).values;
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    // Advice on positional arguments follows, of which there are none here.
-    throw new UsageError(error.message.split(/\. |\n/, 1)[0]!);
-  }
+  return parseFlags(args, {
+    batch: number,
+    tokens: number,
+    dim: number,
+    heads: number,
+    dtype: { type: "string", default: "f32" },
+    json: { type: "boolean", default: false },
+    help: { type: "boolean", short: "h", default: false },
+  });
 }
 
 function size(name: keyof typeof DEFAULTS, text: string | undefined): number {

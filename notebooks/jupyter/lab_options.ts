@@ -1,5 +1,5 @@
 /** The command line of the task `notebook`. */
-import { UsageError } from "./program.ts";
+import { UsageError } from "../command_line.ts";
 
 /** What the command line asks for. */
 export interface LabCommand {

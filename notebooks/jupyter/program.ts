@@ -1,11 +1,7 @@
 // deno-lint-ignore-file no-console -- for programs of the command line
-/** What the tasks' programs share. */
+/** What the programs that install or serve share: how they end. */
 import { SetupError } from "../../gpu/setup/install.ts";
-
-/** A command line that means nothing; the text says what was expected. */
-export class UsageError extends Error {
-  override name = "UsageError";
-}
+import { UsageError } from "../command_line.ts";
 
 /**
  * Runs a program to its end. Of what users can mend, the message alone is shown.

@@ -1,6 +1,6 @@
 /** The command line of the task `notebook:run`. */
 import { parseArgs } from "node:util";
-import { UsageError } from "./program.ts";
+import { UsageError } from "../command_line.ts";
 
 /** What the command line asks for. */
 export interface RunCommand {

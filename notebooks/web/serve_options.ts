@@ -1,6 +1,5 @@
 /** The command line of the task `web`. */
-import { parseArgs } from "node:util";
-import { UsageError } from "../jupyter/program.ts";
+import { parseFlags, UsageError } from "../command_line.ts";
 
 /** What the command line asks for. */
 export interface ServeOptions {
@@ -45,21 +44,12 @@ export function parseServeOptions(args: readonly string[]): ServeOptions {
 }
 
 function rawValues(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        port: { type: "string", default: String(DEFAULT_PORT) },
-        "no-browser": { type: "boolean", default: false },
-        out: { type: "string" },
-        help: { type: "boolean", short: "h", default: false },
-      },
-    }).values;
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    // Advice on positional arguments follows, of which there are none here.
-    throw new UsageError(error.message.split(/\. |\n/, 1)[0]!);
-  }
+  return parseFlags(args, {
+    port: { type: "string", default: String(DEFAULT_PORT) },
+    "no-browser": { type: "boolean", default: false },
+    out: { type: "string" },
+    help: { type: "boolean", short: "h", default: false },
+  });
 }
 
 function parsePort(text: string): number {

@@ -8,6 +8,7 @@
  * @module
  */
 import { GpuUnavailableError, requestDevice } from "@denoformers/attention";
+import { runWithArguments } from "../../notebooks/command_line.ts";
 import { dirname } from "node:path";
 import manifest from "../../deno.json" with { type: "json" };
 import { allCases } from "./cases.ts";
@@ -24,7 +25,6 @@ import {
   SCRATCH_FOLDER,
   slugOf,
   USAGE,
-  UsageError,
 } from "./options.ts";
 import { OURS } from "./ours.ts";
 import { loadPeers, PEER_VERSIONS } from "./peers/load.ts";
@@ -32,19 +32,7 @@ import { Progress } from "./progress.ts";
 import { formatCeilings, formatHeader, formatRow, formatRun, formatVerdicts } from "./report.ts";
 import type { Outcome, Results, Row } from "./results.ts";
 
-async function main(args: readonly string[]): Promise<number> {
-  let options: BenchOptions;
-  try {
-    options = parseOptions(args);
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    console.error(`${error.message}\n\n${USAGE.trimEnd()}`);
-    return 2;
-  }
-  if (options.help) {
-    console.log(USAGE.trimEnd());
-    return 0;
-  }
+async function run(options: BenchOptions): Promise<number> {
   if (options.list) {
     const cases = allCases().map((found) => ({ name: nameOf(found), ...found }));
     console.log(JSON.stringify(cases, null, 1));
@@ -141,4 +129,6 @@ async function report(options: BenchOptions, results: Results): Promise<void> {
   }
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+const PROGRAM = { usage: USAGE, parse: parseOptions, run };
+
+if (import.meta.main) Deno.exit(await runWithArguments(PROGRAM, Deno.args));

@@ -1,5 +1,5 @@
 /** The benchmark's command line. */
-import { parseArgs } from "node:util";
+import { parseFlags, UsageError } from "../../notebooks/command_line.ts";
 
 /** What the command line asks for. */
 export interface BenchOptions {
@@ -15,11 +15,6 @@ export interface BenchOptions {
   readonly list: boolean;
   /** Whether to print the usage and do nothing else. */
   readonly help: boolean;
-}
-
-/** A command line that cannot be understood. */
-export class UsageError extends Error {
-  override name = "UsageError";
 }
 
 /** Where complete runs with the peers are written, to be committed. */
@@ -55,25 +50,16 @@ Options:
  */
 export function parseOptions(args: readonly string[]): BenchOptions {
   const flag = { type: "boolean", default: false } as const;
-  try {
-    const { values } = parseArgs({
-      args: [...args],
-      options: {
-        quick: flag,
-        peers: flag,
-        only: { type: "string", default: "" },
-        out: { type: "string" },
-        list: flag,
-        help: { ...flag, short: "h" },
-      },
-    });
-    if (values.out === "") throw new UsageError('--out is "", expected the path of a file');
-    return { ...values, out: values.out };
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    // Advice on positional arguments follows, of which there are none here.
-    throw new UsageError(error.message.split(/\. |\n/, 1)[0]!);
-  }
+  const values = parseFlags(args, {
+    quick: flag,
+    peers: flag,
+    only: { type: "string", default: "" },
+    out: { type: "string" },
+    list: flag,
+    help: { ...flag, short: "h" },
+  });
+  if (values.out === "") throw new UsageError('--out is "", expected the path of a file');
+  return { ...values, out: values.out };
 }
 
 /** A name for files: `NVIDIA H100 80GB HBM3` becomes `nvidia-h100-80gb-hbm3`. */

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { outputPath, parseOptions, slugOf, USAGE, UsageError } from "./options.ts";
+import { UsageError } from "../../notebooks/command_line.ts";
+import { outputPath, parseOptions, slugOf, USAGE } from "./options.ts";
 
 describe("parseOptions() of the benchmark", () => {
   it("measures this package alone, and all of it, by default", () => {

@@ -7,26 +7,15 @@
  * @module
  */
 import { type Device, GpuUnavailableError, requestDevice } from "@denoformers/attention";
+import { runWithArguments } from "../../notebooks/command_line.ts";
 import { FAMILIES } from "./families.ts";
-import { type FuzzOptions, parseOptions, SEED_END, USAGE, UsageError } from "./options.ts";
+import { type FuzzOptions, parseOptions, SEED_END, USAGE } from "./options.ts";
 import { checkCase, type FamilyResult, runFamily, sharesOf } from "./_run.ts";
 
 /** Cases for which one choice of kernels is kept. */
 const BATCH = 500;
 
-async function main(args: readonly string[]): Promise<number> {
-  let options: FuzzOptions;
-  try {
-    options = parseOptions(args);
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    console.error(`${error.message}\n\n${USAGE.trimEnd()}`);
-    return 2;
-  }
-  if (options.help) {
-    console.log(USAGE.trimEnd());
-    return 0;
-  }
+async function run(options: FuzzOptions): Promise<number> {
   try {
     using device = await requestDevice({ tune: false });
     return options.case === undefined
@@ -102,4 +91,6 @@ async function runOne(device: Device, options: FuzzOptions): Promise<number> {
   return 0;
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+const PROGRAM = { usage: USAGE, parse: parseOptions, run };
+
+if (import.meta.main) Deno.exit(await runWithArguments(PROGRAM, Deno.args));

@@ -1,5 +1,5 @@
 /** The fuzzer's command line. */
-import { parseArgs } from "node:util";
+import { parseFlags, UsageError, wholeNumber } from "../../notebooks/command_line.ts";
 import { FAMILIES } from "./families.ts";
 
 /** What the command line asks for. */
@@ -18,11 +18,6 @@ export interface FuzzOptions {
   readonly json: string | undefined;
   /** Whether to print the usage and do nothing else. */
   readonly help: boolean;
-}
-
-/** A command line that cannot be understood. */
-export class UsageError extends Error {
-  override name = "UsageError";
 }
 
 const DEFAULT_CASES = 20_000;
@@ -73,9 +68,9 @@ export function parseOptions(args: readonly string[]): FuzzOptions {
   }
   if (values.json === "") throw new UsageError('--json is "", expected the path of a file');
   return {
-    cases: cases === undefined ? DEFAULT_CASES : whole("cases", cases, 1, 1e9),
-    seed: seed === undefined ? undefined : whole("seed", seed, 0, SEED_END - 1),
-    minutes: minutes === undefined ? Infinity : whole("minutes", minutes, 1, 1e6),
+    cases: cases === undefined ? DEFAULT_CASES : wholeNumber("cases", cases, 1, 1e9),
+    seed: seed === undefined ? undefined : wholeNumber("seed", seed, 0, SEED_END - 1),
+    minutes: minutes === undefined ? Infinity : wholeNumber("minutes", minutes, 1, 1e6),
     only,
     case: values.case,
     json: values.json,
@@ -85,28 +80,13 @@ export function parseOptions(args: readonly string[]): FuzzOptions {
 
 function rawValues(args: readonly string[]) {
   const text = { type: "string" } as const;
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        cases: text,
-        seed: text,
-        only: text,
-        minutes: text,
-        case: text,
-        json: text,
-        help: { type: "boolean", short: "h", default: false },
-      },
-    }).values;
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    // Advice on positional arguments follows, of which there are none here.
-    throw new UsageError(error.message.split(/\. |\n/, 1)[0]!);
-  }
-}
-
-function whole(name: string, text: string, min: number, max: number): number {
-  const value = /^\d+$/.test(text) ? Number(text) : NaN;
-  if (value >= min && value <= max) return value;
-  throw new UsageError(`--${name} is "${text}", expected a whole number from ${min} to ${max}`);
+  return parseFlags(args, {
+    cases: text,
+    seed: text,
+    only: text,
+    minutes: text,
+    case: text,
+    json: text,
+    help: { type: "boolean", short: "h", default: false },
+  });
 }

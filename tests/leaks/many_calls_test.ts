@@ -9,10 +9,11 @@ import type { Mode, Report } from "./programs/many_calls.ts";
 const CALLS = 10_000;
 
 /**
- * Bytes by which the process may grow over all calls. It grows by 20 to 30 MiB, on a busy machine by up to 52, most of
- * that V8's young generation; with a KiB kept for each dispatch it is 65.
+ * Bytes by which the process may grow over all calls, with all garbage collected: by 2 MiB on lavapipe and 13 on
+ * SwiftShader, where results are disposed; a KiB kept for each dispatch makes these 27 and more. Where nobody disposes,
+ * the heap has been larger, and V8 keeps some of it: 3 to 26 MiB.
  */
-const MOST_GROWTH = 60 * 2 ** 20;
+const MOST_GROWTH = { disposed: 20 * 2 ** 20, forgotten: 48 * 2 ** 20 };
 
 /**
  * Most tensors that may be alive where V8 collects them at its own pace, of 20,000 and more that are made. V8 collects
@@ -45,7 +46,8 @@ describe("10,000 calls of attention, forward and backward", () => {
       const { before, after, collected, mostTensors } = await callsOf(mode);
       assertEquals(after.memory, before.memory);
       assertEquals(mostTensors, before.memory.tensors);
-      assertLess(collected.rss - before.rss, MOST_GROWTH, "bytes that the process grew");
+      const growth = collected.rss - before.rss;
+      assertLess(growth, MOST_GROWTH.disposed, "bytes that the process grew");
     });
   }
 
@@ -56,7 +58,8 @@ describe("10,000 calls of attention, forward and backward", () => {
       assertEquals(alive(collected), alive(before));
       assertGreater(mostTensors, before.memory.tensors, "garbage was made");
       assertLess(mostTensors, MOST_GARBAGE);
-      assertLess(collected.rss - before.rss, MOST_GROWTH, "bytes that the process grew");
+      const growth = collected.rss - before.rss;
+      assertLess(growth, MOST_GROWTH.forgotten, "bytes that the process grew");
     });
   }
 });

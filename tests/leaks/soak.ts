@@ -7,12 +7,13 @@
  * @module
  */
 import { requestDevice } from "@denoformers/attention";
+import { runWithArguments } from "../../notebooks/command_line.ts";
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { collectUntil } from "./_garbage.ts";
 import { watchBuffers } from "./_live_buffers.ts";
 import { ROUNDS, rounds, type Soak } from "./_rounds.ts";
-import { parseOptions, type SoakOptions, USAGE, UsageError } from "./soak_options.ts";
+import { parseOptions, type SoakOptions, USAGE } from "./soak_options.ts";
 import {
   formatSample,
   formatSummary,
@@ -24,19 +25,7 @@ import {
 /** How often to print a line. */
 const SAMPLE_MS = 5000;
 
-async function main(args: readonly string[]): Promise<number> {
-  let options: SoakOptions;
-  try {
-    options = parseOptions(args);
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    console.error(`${error.message}\n\n${USAGE.trimEnd()}`);
-    return 2;
-  }
-  if (options.help) {
-    console.log(USAGE.trimEnd());
-    return 0;
-  }
+async function run(options: SoakOptions): Promise<number> {
   const summary = await soakFor(options);
   console.log(formatSummary(summary));
   if (options.json) {
@@ -95,4 +84,6 @@ async function runRound(soak: Soak, seed: number, number: number): Promise<strin
   }
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+const PROGRAM = { usage: USAGE, parse: parseOptions, run };
+
+if (import.meta.main) Deno.exit(await runWithArguments(PROGRAM, Deno.args));

@@ -1,5 +1,5 @@
 /** The soak's command line. */
-import { parseArgs } from "node:util";
+import { parseFlags, UsageError } from "../../notebooks/command_line.ts";
 
 /** What the command line asks for. */
 export interface SoakOptions {
@@ -11,11 +11,6 @@ export interface SoakOptions {
   readonly json: string | undefined;
   /** Whether to print the usage and do nothing else. */
   readonly help: boolean;
-}
-
-/** A command line that cannot be understood. */
-export class UsageError extends Error {
-  override name = "UsageError";
 }
 
 /** The text of `--help`. */
@@ -55,19 +50,10 @@ export function parseOptions(args: readonly string[]): SoakOptions {
 }
 
 function rawValues(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        minutes: { type: "string", default: "30" },
-        seed: { type: "string", default: "1" },
-        json: { type: "string" },
-        help: { type: "boolean", short: "h", default: false },
-      },
-    }).values;
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    // Advice on positional arguments follows, of which there are none here.
-    throw new UsageError(error.message.split(/\. |\n/, 1)[0]!);
-  }
+  return parseFlags(args, {
+    minutes: { type: "string", default: "30" },
+    seed: { type: "string", default: "1" },
+    json: { type: "string" },
+    help: { type: "boolean", short: "h", default: false },
+  });
 }

@@ -1,6 +1,7 @@
 import { assertAlmostEquals, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { parseOptions, USAGE, UsageError } from "./soak_options.ts";
+import { UsageError } from "../../notebooks/command_line.ts";
+import { parseOptions, USAGE } from "./soak_options.ts";
 import { formatSummary, type Sample, slopeOf, summarize } from "./soak_summary.ts";
 
 const MIB = 2 ** 20;

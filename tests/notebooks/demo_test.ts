@@ -7,7 +7,8 @@ import {
   measureDemo,
   type Measurement,
 } from "../../notebooks/demo/measure.ts";
-import { parseOptions, USAGE, UsageError } from "../../notebooks/demo/options.ts";
+import { UsageError } from "../../notebooks/command_line.ts";
+import { parseOptions, USAGE } from "../../notebooks/demo/options.ts";
 import { formatReport } from "../../notebooks/demo/report.ts";
 
 const DEFAULTS = {

@@ -8,13 +8,8 @@ import {
   trainingBatch,
   trainingCount,
 } from "../../notebooks/train/data.ts";
-import {
-  DEFAULTS,
-  parseOptions,
-  runOptions,
-  USAGE,
-  UsageError,
-} from "../../notebooks/train/options.ts";
+import { UsageError } from "../../notebooks/command_line.ts";
+import { DEFAULTS, parseOptions, runOptions, USAGE } from "../../notebooks/train/options.ts";
 import { formatEnd, formatEpoch, formatInterruption } from "../../notebooks/train/report.ts";
 
 describe("parseOptions() of the training run", () => {

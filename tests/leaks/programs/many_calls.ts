@@ -23,7 +23,7 @@ import {
   type Tensor,
   tidy,
 } from "@denoformers/attention";
-import { collectUntil } from "../_garbage.ts";
+import { collectGarbage, collectUntil } from "../_garbage.ts";
 
 /** Who gives the memory of results back. */
 export type Mode = "using" | "tidy" | "turns" | "reads";
@@ -144,7 +144,10 @@ async function main(mode: Mode, calls: number): Promise<Report> {
       }
     }
   };
-  const collect = () => collectUntil(() => device.memory().tensors <= held);
+  const collect = async () => {
+    collectGarbage(); // Of what is disposed there is garbage as well.
+    await collectUntil(() => device.memory().tensors <= held);
+  };
   await run(WARM_UP);
   await collect();
   const before = await snapshot(device);

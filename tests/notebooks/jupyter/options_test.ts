@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { hasDisplay, parseLabOptions } from "../../../notebooks/jupyter/lab_options.ts";
 import { parseRunOptions } from "../../../notebooks/jupyter/run_options.ts";
-import { UsageError } from "../../../notebooks/jupyter/program.ts";
+import { UsageError } from "../../../notebooks/command_line.ts";
 
 describe("parseLabOptions()", () => {
   it("takes its own options and leaves the others to JupyterLab", () => {

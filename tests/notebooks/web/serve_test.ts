@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { beforeAll, describe, it } from "@std/testing/bdd";
-import { UsageError } from "../../../notebooks/jupyter/program.ts";
+import { UsageError } from "../../../notebooks/command_line.ts";
 import { ROOT } from "../../../notebooks/jupyter/paths.ts";
 import { openCommand } from "../../../notebooks/web/open_in_browser.ts";
 import { parseServeOptions, SERVE_USAGE } from "../../../notebooks/web/serve_options.ts";
