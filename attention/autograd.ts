@@ -86,6 +86,7 @@ function gradients(
     grad: output(outGrad),
     output: output(out),
     lse: groupedLse(lse, G, H),
+    isOwnLse: true,
     lseGrad: lseGrad && groupedLse(lseGrad, G, H),
   }, { query: query!, key: key!, value: value!, bias: bias! });
   return [result.query, result.key, result.value, result.bias];

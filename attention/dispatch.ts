@@ -7,7 +7,7 @@ import type { AttentionInputs } from "./inputs.ts";
 export interface ForwardResult {
   /** Dense, of `inputs.outShape`. */
   readonly out: Tensor;
-  /** Dense, of `inputs.lseShape`. */
+  /** Of `inputs.lseShape`, with both words, see `ops/log_sum_exp.ts`. */
   readonly lse: Tensor | undefined;
 }
 
@@ -33,6 +33,11 @@ export interface BackwardInputs {
   readonly output: DeviceArray;
   /** The log-sum-exp, `[B, G, H, Mq]`, f32. */
   readonly lse: DeviceArray;
+  /**
+   * Whether it is that of these keys and of no others. The weights of each row then sum to 1, and are made to: what
+   * rounding leaves of scores and log-sum-exps far from zero would make them differ by a factor.
+   */
+  readonly isOwnLse: boolean;
   /** Gradient of the log-sum-exp, of its shape, if it has one. */
   readonly lseGrad: DeviceArray | undefined;
 }

@@ -39,7 +39,9 @@ export interface AttentionGradients {
  * @param output What the forward pass gave, of the same shape.
  * @param lse The log-sum-exp that it gave, `[B, H, Mq]`, f32: see
  * {@linkcode memoryEfficientAttentionForwardRequiresGrad}. That of a merged result, together with the merged
- * output, gives the gradients of a part of the keys.
+ * output, gives the gradients of a part of the keys. Since it may be that of more keys, the weights `exp(S - lse)`
+ * are taken as they come: they are right to `|S| * 2**-22`, the rounding of the scores `S`, and a copy of `lse`
+ * (see {@linkcode mergeAttentions}) adds as much. `backward()` knows the keys, and its weights sum to 1.
  * @param query As in the forward pass.
  * @param key As in the forward pass.
  * @param value As in the forward pass.
@@ -115,6 +117,7 @@ export function memoryEfficientAttentionBackward(
     grad: operand("grad", grad, outShape),
     output: operand("output", output, outShape),
     lse: (operand("lse", lse, lseShape), groupedLse(lse, G, H)),
+    isOwnLse: false, // It may be that of more keys.
     lseGrad: undefined,
   };
   const chosen = chooseOp(

@@ -9,10 +9,11 @@ import { permuteLayout, unsqueezeLayout } from "../gpu/layout.ts";
 import { tidy } from "../gpu/lifetime.ts";
 import type { Runtime } from "../gpu/runtime/runtime.ts";
 import { formatShape } from "../gpu/shape.ts";
-import { arrayOf, arrayOn } from "../gpu/tensor/base.ts";
+import { arrayOf, arrayOn, tensorParts } from "../gpu/tensor/base.ts";
 import { stack } from "../gpu/tensor/join.ts";
 import { Tensor, tensorFrom } from "../gpu/tensor/tensor.ts";
 import { canStore } from "./kernels/_rows.ts";
+import { allocateLse, lowWords } from "./ops/log_sum_exp.ts";
 import { runMerge } from "./ops/merge.ts";
 
 /** Options of {@linkcode mergeAttentions}. */
@@ -37,6 +38,11 @@ export interface MergedAttention {
  * `lse = m + log(sum(exp(lse - m)))` over the chunks. A chunk whose lse is -inf weighs nothing; where all
  * are, out is 0 and lse -inf. Gradients flow to the outputs and the log-sum-exps of the chunks.
  *
+ * An f32 far from zero is too coarse for a log-sum-exp: at 1e6 its last place is 0.06, and so weights would be off by
+ * up to 3 %. Those that this library makes carry what their rounding left out, unseen: hand them over as they are, in
+ * a list, or as views (`slice`, `permute`) of a tensor that was. Copies (`clone`, `contiguous`, `stack`, data read back)
+ * are plain numbers, whose weights are within `|lse| * 2**-23` of the exact ones.
+ *
  * @param attnSplit A list of `[B, M, H, Kv]` (or `[B, M, Kv]`, `[B, M, G, H, Kv]`), or all of them as one
  * tensor with an axis for the chunks before the others.
  * @param lseSplit As many `[B, H, M]` (`[B, 1, M]`, `[B, G, H, M]`), f32, as a list or one tensor likewise.
@@ -54,6 +60,7 @@ export function mergeAttentions(
   return tidy(() => {
     const attn = stacked("attnSplit", attnSplit);
     const lse = stacked("lseSplit", lseSplit);
+    const low = stackedLowWords(lseSplit);
     const { device } = attn;
     const runtime = runtimeOf(device);
     const part = arrayOf(attn);
@@ -73,18 +80,22 @@ export function mergeAttentions(
     const result = tensorFrom(device, runtime, out);
     const isKept = isRecorded([attn, lse]);
     const whole = writeLse || isKept
-      ? tensorFrom(device, runtime, allocate(runtime, partLse.layout.shape.slice(1), "f32"))
+      ? tensorFrom(device, runtime, allocateLse(runtime, partLse.layout.shape.slice(1)))
       : undefined;
     runMerge(
       runtime,
-      { part: groupedOut(part), partLse: groupedLse(partLse) },
+      {
+        part: groupedOut(part),
+        partLse: groupedLse(partLse),
+        partLow: low && groupedLse(arrayOn(device, low)),
+      },
       { dtype: written, out: out.storage, lse: whole && arrayOf(whole).storage },
     );
     record({
       name: "mergeAttentions",
       inputs: [attn, lse],
       outputs: whole && writeLse ? [result, whole] : [result],
-      saves: [attn, lse, result, whole],
+      saves: [attn, lse, low, result, whole],
       backward: mergeGradients,
     });
     return { out: result.to(output), lse: writeLse ? whole : undefined };
@@ -93,13 +104,16 @@ export function mergeAttentions(
 
 /**
  * With w_c = exp(lse_c - lse): d out_c = w_c dOut and d lse_c = w_c (dOut . (out_c - out) + dLse). A chunk that
- * weighs nothing has gradients of 0, whatever is in it.
+ * weighs nothing has gradients of 0, whatever is in it. Second words count where the chunks have them.
  */
 function mergeGradients(
   [grad, lseGrad]: Gradients,
-  [attn, lse, out, whole]: readonly (Tensor | undefined)[],
+  [attn, lse, low, out, whole]: readonly (Tensor | undefined)[],
 ): Gradients {
-  const weights = lse!.sub(whole!).exp().maskedFill(lse!.eq(-Infinity), 0);
+  const rest = lowWordsOf(whole!)!;
+  const above = lse!.sub(whole!);
+  const weights = (low ? above.add(low.sub(rest)) : above.sub(rest))
+    .exp().maskedFill(lse!.eq(-Infinity), 0);
   const perRow = (tensor: Tensor) => {
     const rows = tensor.permute(rowsFirst(tensor.ndim));
     return tensor.ndim + 1 === attn!.ndim ? rows.unsqueeze(-1) : rows;
@@ -139,6 +153,23 @@ function stacked(name: string, split: Tensor | readonly Tensor[]): Tensor {
     throw new RangeError(`Cannot merge attentions: ${name} is empty, expected at least one chunk`);
   }
   return stack(split, 0);
+}
+
+/** The second words of all chunks, 0 for a chunk that has none; `undefined` if none of them has. */
+function stackedLowWords(split: Tensor | readonly Tensor[]): Tensor | undefined {
+  if (split instanceof Tensor) return lowWordsOf(split);
+  const words = split.map(lowWordsOf);
+  if (words.every((low) => low === undefined)) return undefined;
+  return stack(words.map((low, c) => low ?? split[c]!.device.zeros(split[c]!.shape)), 0);
+}
+
+/** The second words of a log-sum-exp as a tensor, which is not recorded. */
+function lowWordsOf(lse: Tensor): Tensor | undefined {
+  const { device, runtime, array } = tensorParts(lse);
+  const low = lowWords(array);
+  if (!low) return undefined;
+  low.storage.retain();
+  return tensorFrom(device, runtime, low);
 }
 
 /** Checks that there is one lse for each row and head of each chunk. */

@@ -4,6 +4,12 @@
  *
  *     P = exp(S - lse)    dV = (P Z)^T dO    dS = P o (dO V^T Z - D)    dQ = scale dS K    dK = scale dS^T Q
  *
+ * Scores and lse are rounded, the more the farther they are from zero: at 1e7 exp(S - lse) may be off by more than
+ * its own size, by one factor for all keys of a row. So each row has a factor that its weights are multiplied by.
+ * Where lse is that of these keys, it is 1 / rowsum(exp(S - lse)): the kernel of dQ, which meets all keys of a row,
+ * adds them up on the way, and goes first. All kernels add the products of a score in one order, over as many lanes,
+ * so that it has the same bits in each.
+ *
  * Scores are computed again, tile by tile, so that nothing of size Mq x Mkv is stored (Dao et al.,
  * "FlashAttention", 2022, https://arxiv.org/abs/2205.14135). Every output element is summed by one thread, in
  * one order: reruns are bit-identical.
@@ -73,27 +79,38 @@ export interface BackwardKernelConfig extends
 /** What a kernel writes: WGSL at a binding. */
 export type OutputDeclaration = (binding: number) => string;
 
-/** Words of a row's statistics: log-sum-exp, D, and with ALiBi the slope of its head. */
+/** Words of a row's statistics: log-sum-exp, factor of its weights, D, and with ALiBi the slope of its head. */
 export function statsWords({ alibi }: { readonly alibi: boolean }): number {
-  return alibi ? 3 : 2;
+  return alibi ? 4 : 3;
 }
 
 /** Statistics of a row, which stand in the table behind the tiles. */
 const STATS = /* wgsl */ `
+struct RowStats { lse: f32, factor: f32, delta: f32 }
 fn stats_position(batch: u32, head_index: u32, query: u32) -> u32 {
   let head_row = batch * params.groups * params.heads + head_index;
   return params.stats_offset + STATS_WORDS * (head_row * params.queries + query);
 }
-fn row_stats(position: u32) -> vec2f {
-  return bitcast<vec2f>(vec2u(table[position], table[position + 1u]));
+fn row_stats(position: u32) -> RowStats {
+  let words = vec3u(table[position], table[position + 1u], table[position + 2u]);
+  let numbers = bitcast<vec3f>(words);
+  return RowStats(numbers.x, numbers.y, numbers.z);
 }
+`;
+
+/** For the kernel that finds the factors of rows. */
+const STORE_FACTOR = /* wgsl */ `
+fn store_factor(position: u32, factor: f32) { table[position + 1u] = bitcast<u32>(factor); }
 `;
 
 const STATS_SLOPE = /* wgsl */ `
 fn alibi_slope(batch: u32, group: u32, head: u32) -> f32 {
-  return bitcast<f32>(table[stats_position(batch, group * params.heads + head, 0u) + 2u]);
+  return bitcast<f32>(table[stats_position(batch, group * params.heads + head, 0u) + 3u]);
 }
 `;
+
+/** The table's binding, behind query, key, value and gradient. */
+const TABLE = 4;
 
 const kernels = new Map<string, Kernel>();
 
@@ -104,7 +121,8 @@ const kernels = new Map<string, Kernel>();
  *
  * @param label What the kernel is called.
  * @param config What is compiled in.
- * @param parts Further constants of the body, all u32; where its tiles are from; its outputs; the body.
+ * @param parts Further constants of the body, all u32; where its tiles are from; whether it finds the factors of
+ * rows, with `store_factor(position, factor)`; its outputs; the body.
  */
 export function backwardKernel(
   label: string,
@@ -112,6 +130,7 @@ export function backwardKernel(
   parts: {
     readonly constants: Readonly<Record<string, number>>;
     readonly major: "query" | "key";
+    readonly storesFactors?: boolean;
     readonly outputs: readonly OutputDeclaration[];
     readonly body: string;
   },
@@ -125,7 +144,7 @@ export function backwardKernel(
 function buildKernel(
   label: string,
   config: BackwardKernelConfig,
-  { constants, major, outputs, body }: Parameters<typeof backwardKernel>[2],
+  { constants, major, storesFactors = false, outputs, body }: Parameters<typeof backwardKernel>[2],
 ): Kernel {
   const { valueDim, lanes, storage, gradStorage, output, aligned } = config;
   const all = { ...tileConstants(config), STATS_WORDS: statsWords(config), ...constants };
@@ -134,7 +153,7 @@ function buildKernel(
   const inputs = [
     ...declareInputs(config),
     declareRows("grad", gradStorage, valueDim, gradVecs, aligned.grad, { suffix: "_grad" }),
-    declareTable,
+    (binding: number) => declareTable(binding, storesFactors ? "read_write" : "read"),
     ...(bias ? [bias] : []),
   ];
   const source = [
@@ -151,6 +170,7 @@ function buildKernel(
     ADD_DOT,
     ...[...inputs, ...outputs].map((declare, binding) => declare(binding)),
     STATS,
+    storesFactors ? STORE_FACTOR : "",
     bias ? ADD_BIAS_OF_ROWS : NO_BIAS + NO_BIAS_OF_ROWS,
     config.alibi ? STATS_SLOPE + ADD_ALIBI : NO_ALIBI,
     MASK_SCORES,
@@ -164,7 +184,10 @@ function buildKernel(
     label,
     source: unroll(source, all),
     subgroups: lanes > 1,
-    bindings: [...inputs.map(() => "read" as const), ...outputs.map(() => "write" as const)],
+    bindings: [
+      ...inputs.map((_, binding) => storesFactors && binding === TABLE ? "update" : "read"),
+      ...outputs.map(() => "write" as const),
+    ],
   };
 }
 

@@ -71,15 +71,15 @@ export interface AttentionKernelConfig extends TiledDims {
 
 const LSE = {
   none: /* wgsl */ `
-fn store_lse(position: u32, bits: u32) {}
+fn store_lse(position: u32, m: f32, l: f32) {}
 `,
   declare: (binding: number) => /* wgsl */ `
-@group(0) @binding(${binding}) var<storage, read_write> lse: array<u32>;
-fn store_lse(position: u32, bits: u32) { lse[position] = bits; }
+@group(0) @binding(${binding}) var<storage, read_write> lse: array<vec2u>;
+fn store_lse(position: u32, m: f32, l: f32) { lse[position] = lse_words(m, l, min(params.jobs, 1u)); }
 `,
 };
 
-/** Where rows of the outputs lie, and the last step from running sums to a log-sum-exp. */
+/** Where rows of the outputs lie, and what a row's sum must be. */
 const OUTPUTS = /* wgsl */ `
 fn out_position(tile: Tile, group: u32, head: u32, row: u32) -> u32 {
   let query = tile.batch * params.queries + tile.query_begin + row;
@@ -95,26 +95,26 @@ fn checked_sum(l: f32) -> f32 {
   let bits = bitcast<u32>(l);
   return bitcast<f32>(select(bits, 0x7fc00000u, (bits & 0x7f800000u) == 0x7f800000u));
 }
-// The running maximum m and checked sum l as natural log-sum-exp, in bits: -inf has no literal in WGSL.
-fn lse_bits(m: f32, l: f32) -> u32 {
-  let bits = bitcast<u32>(m * TO_NATURAL + log2(l) * 0.6931471805599453);
-  return select(select(bits, bitcast<u32>(l), is_nan(l)), 0xff800000u, l == 0.0);
-}
 `;
 
-/** Scores are counted in units of log2, so that exp2 needs no factor, unless there is a tensor bias. */
-export function declareUnits(bias: BiasKind): string {
-  const inLog2 = bias === "none";
-  return `const TO_LOG2 = ${inLog2 ? "1.0" : Math.LOG2E};
-const TO_NATURAL = ${inLog2 ? Math.LN2 : "1.0"};
-const SCORE_UNIT = ${inLog2 ? Math.LOG2E : "1.0"};
+/**
+ * `lse_words(m, l, one)`: the maximum m of a row and the sum l of exponentials relative to it, checked, as bits of
+ * m + log(l), rounded to f32, and of what the rounding left out. Far from zero the first word alone has lost the
+ * logarithm: weights would be off by its last place. -inf has no literal in WGSL.
+ *
+ * `one` is 1, but not to compilers: fast mathematics would make (m + x) - m an x, and the second word 0.
+ */
+export const LSE_WORDS = /* wgsl */ `
+fn lse_words(m: f32, l: f32, one: u32) -> vec2u {
+  if (l == 0.0) { return vec2u(0xff800000u, 0u); }
+  if (is_nan(l)) { return vec2u(bitcast<u32>(l), 0u); }
+  let log_l = log(l);
+  let high = bitcast<f32>(bitcast<u32>(m + log_l) * one);
+  let is_sum_less = abs(log_l) <= abs(m);
+  let low = (select(log_l, m, is_sum_less) - high) + select(m, log_l, is_sum_less);
+  return bitcast<vec2u>(vec2f(high, low));
+}
 `;
-}
-
-/** The factor that makes scores: the scale, in the unit that the kernel counts in. */
-export function scoreFactor(bias: BiasKind, scale: number): number {
-  return bias === "none" ? scale * Math.LOG2E : scale;
-}
 
 /** vec4s that each lane holds of a query row and of an output row. */
 export function partsPerLane(
@@ -169,7 +169,7 @@ function buildKernel(
     ...declareInputs(config).map(read),
     ...(bias ? [read(bias)] : []),
     ...(config.alibi ? [read(declareAlibi)] : []),
-    ...(config.tileSource === "computed" ? [] : [read(declareTable)]),
+    ...(config.tileSource === "computed" ? [] : [read((binding) => declareTable(binding))]),
     write(declareOut(output, valueDim, partsPerLane(config).vParts * lanes)),
     ...(config.lse ? [write(LSE.declare)] : []),
   ];
@@ -194,6 +194,7 @@ function buildKernel(
     KEEP_WEIGHTS,
     config.lse ? "" : LSE.none,
     IS_NAN,
+    LSE_WORDS,
     OUTPUTS,
     WORKGROUP_INDEX,
     body,
@@ -217,8 +218,8 @@ export function declareFour({ halfProducts = false }: { readonly halfProducts?: 
 }
 
 /** What kernels look up: tiles, and what belongs to them. */
-export function declareTable(binding: number): string {
-  return `@group(0) @binding(${binding}) var<storage, read> table: array<u32>;\n`;
+export function declareTable(binding: number, access: "read" | "read_write" = "read"): string {
+  return `@group(0) @binding(${binding}) var<storage, ${access}> table: array<u32>;\n`;
 }
 
 /** Rows, of keys or of queries, that are staged in workgroup memory at a time. */
@@ -267,14 +268,13 @@ export function declareConstants(constants: Readonly<Record<string, number>>): s
   return Object.entries(constants).map(([name, value]) => `const ${name} = ${value}u;\n`).join("");
 }
 
-/** What is done to scores: which terms there are, the unit of scores, and how a bias is decoded. */
+/** What is done to scores: which terms there are, and how a bias is decoded. */
 export function declareTerms(
   { bias, alibi, dropout }: Pick<AttentionKernelConfig, "bias" | "alibi" | "dropout">,
 ): string {
   return [
     `const HAS_BIAS = ${bias !== "none"};\nconst HAS_ALIBI = ${alibi};\n`,
     `const HAS_DROPOUT = ${dropout};\n`,
-    declareUnits(bias),
     HIDDEN,
     bias === "f16" || bias === "bf16" ? declareDecoder(bias, "_bias") : "",
   ].join("");

@@ -95,11 +95,11 @@ export function stagedQueries(config: TiledDims): string {
   return /* wgsl */ `
 var<workgroup> query_tile: array<array<array<vec4f, LANES>, K_PARTS>, STAGED>;
 var<workgroup> grad_tile: array<array<array<vec4f, LANES>, V_PARTS>, STAGED>;
-${room ? "var<workgroup> stats_tile: array<vec2f, STAGED>;" : ""}
+${room ? "var<workgroup> stats_tile: array<RowStats, STAGED>;" : ""}
 fn stage_stats(i: u32, position: u32) {
   ${room ? "stats_tile[i] = row_stats(position);" : ""}
 }
-fn stats_of(i: u32, position: u32) -> vec2f {
+fn stats_of(i: u32, position: u32) -> RowStats {
   return ${room ? "stats_tile[i]" : "row_stats(position)"};
 }
 `;
@@ -115,7 +115,7 @@ function hasRoomForStats(config: TiledDims): boolean {
 }
 
 function statsBytes(config: TiledDims): number {
-  return 8 * stagedKeys(config);
+  return 12 * stagedKeys(config);
 }
 
 /**
@@ -127,12 +127,14 @@ export const WEIGHTS_AND_GRADIENTS = /* wgsl */ `
           /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
             let first_query = tile_query + 4u * v;
             var lse = vec4f();
+            var factor = vec4f();
             var delta = vec4f();
             /* unroll */ for (var c = 0u; c < 4; c++) {
               let query = min(first_query + c, tile.queries - 1u);
               let stats = stats_of(at + 4u * v + c, stats_start + query * STATS_WORDS);
-              lse[c] = stats.x;
-              delta[c] = stats.y;
+              lse[c] = stats.lse;
+              factor[c] = stats.factor;
+              delta[c] = stats.delta;
             }
             // Random words are of four keys of a query, and a group's rows need not begin at a multiple of
             // four: two words a query hold all bits of its rows, of which there are at most four. Its lanes
@@ -160,7 +162,8 @@ export const WEIGHTS_AND_GRADIENTS = /* wgsl */ `
                 s[w][v] = add_bias_of_rows(s[w][v], bias_start + first_query * params.bias_row + bias_key);
               }
               if (!is_whole) { s[w][v] = mask_scores(s[w][v], first_query, range[w]); }
-              let p = weights_of(s[w][v], lse);
+              let raw = weights_of(s[w][v], lse);
+              let p = select(raw * factor, vec4f(), raw == vec4f()); // The factor of a NaN row is NaN.
               var keep = p;
               if (HAS_DROPOUT) {
                 let own_bit = (first_key & 3u) + row;

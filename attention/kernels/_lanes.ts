@@ -73,15 +73,19 @@ ${overLanes(lanes, laneStride)}
 `;
 }
 
-/** Each step halves the rows that a lane still has parts of; what is left to sum goes over lanes of one row. */
+/**
+ * Each step halves the rows that a lane still has parts of; what is left to sum goes over lanes of one row. Lanes are
+ * added by growing distances, whatever the number of rows: a product has the same bits in all kernels that share
+ * rows between as many lanes, which the weights of the backward pass rely on.
+ */
 function joinSteps(lanes: number, shared: number, laneStride: number): string {
   let steps = "";
   let names = Array.from({ length: shared }, (_, r) => `parts[${r}]`);
-  for (let half = shared / 2; half >= 1; half /= 2) {
-    names = names.slice(0, half).map((kept, r) => {
-      const sum = `sum_${half}_${r}`;
-      const sent = names[r + half]!;
-      steps += `  let ${sum} = ${kept} + subgroupShuffleXor(${sent}, ${half * laneStride}u);\n`;
+  for (let distance = 1; distance < shared; distance *= 2) {
+    names = names.filter((_, r) => r % 2 === 0).map((kept, r) => {
+      const sum = `sum_${distance}_${r}`;
+      const sent = names[2 * r + 1]!;
+      steps += `  let ${sum} = ${kept} + subgroupShuffleXor(${sent}, ${distance * laneStride}u);\n`;
       return sum;
     });
   }

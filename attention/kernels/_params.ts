@@ -97,6 +97,8 @@ export const BACKWARD_PARAMS = paramStruct({
   /** Where in the table key tiles begin, and the rows' statistics. */
   key_tiles_offset: "u32",
   stats_offset: "u32",
+  /** Whether the weights of a row are to sum to 1, so that its factor follows from them: 0 or 1. */
+  sums_to_one: "u32",
   /** What each output is summed over: sequences of the batch, groups, and heads of a group. */
   sum_batches: "u32",
   sum_groups: "u32",

@@ -6,11 +6,11 @@ import { PHILOX } from "../../gpu/random/philox.ts";
 export type BiasKind = "none" | "bool" | FloatDType;
 
 /**
- * A score that no row sees. Far below any real one, yet finite in either unit: WGSL promises nothing
- * about infinities.
+ * A score that no row sees: the lowest number, since every other is one that a row may have. It is finite, as WGSL
+ * promises nothing about infinities.
  */
 export const HIDDEN = /* wgsl */ `
-const HIDDEN = -2.3e38;
+const HIDDEN = -3.4028234663852886e38;
 `;
 
 const ORIGIN = /* wgsl */ `
@@ -21,12 +21,12 @@ fn bias_origin(batch: u32, group: u32, head: u32) -> u32 {
 `;
 
 /**
- * -inf hides. Any other bias below LOWEST counts as LOWEST, so that no visible score is HIDDEN. Both are
- * told by the bits, which grow as a negative float falls: compilers turn a comparison of floats into a
- * maximum, and that would drop a NaN.
+ * -inf hides. The lowest number, which PyTorch's masks often hold, does not: it counts as LOWEST, the next one, so
+ * that no visible score is HIDDEN. Both are told by the bits, which grow as a negative float falls: compilers turn
+ * a comparison of floats into a maximum, and that would drop a NaN.
  */
 const LOAD_ADDED = /* wgsl */ `
-const LOWEST = -2.2e38;
+const LOWEST = -3.4028232635611926e38;
 fn load_bias(position: u32) -> f32 {
   let bits = bias_bits(position);
   // Not &&, which is a branch: SwiftShader's compiler takes 15 times as long for the kernel with it.
@@ -102,14 +102,14 @@ fn add_bias_of_rows(scores: vec4f, first: u32) -> vec4f { return scores; }
 /**
  * `alibi_slope(batch, group, head)` and `add_alibi(scores, slope, ...)`, after Press et al., "Train short,
  * test long" (2022, https://arxiv.org/abs/2108.12409): scores fall with the distance of the key from the
- * query, where both are aligned at their ends. SCORE_UNIT is what scores are counted in.
+ * query, where both are aligned at their ends.
  */
 export function declareAlibi(binding: number): string {
   return /* wgsl */ `
 @group(0) @binding(${binding}) var<storage, read> alibi: array<f32>;
 fn alibi_slope(batch: u32, group: u32, head: u32) -> f32 {
-  return SCORE_UNIT * alibi[params.alibi_offset + batch * params.alibi_batch +
-    group * params.alibi_group + head * params.alibi_head];
+  return alibi[params.alibi_offset + batch * params.alibi_batch + group * params.alibi_group +
+    head * params.alibi_head];
 }
 ${ADD_ALIBI}`;
 }
@@ -159,10 +159,13 @@ export const NO_DROPOUT = /* wgsl */ `
 fn dropped(block: u32, head_index: u32, row: u32, key: u32) -> u32 { return 0u; }
 `;
 
-/** `weights_of(scores, lse)`, where the log-sum-exp is known. A hidden key has weight 0, even if lse is NaN. */
+/**
+ * `weights_of(scores, lse)`, where the log-sum-exp is known; each is still to be multiplied by its row's factor, see
+ * `_backward.ts`. A hidden key has weight 0, even if lse is NaN.
+ */
 export const WEIGHTS_OF = /* wgsl */ `
 fn weights_of(scores: vec4f, lse: vec4f) -> vec4f {
-  return select(exp2((scores - lse) * TO_LOG2), vec4f(), scores == vec4f(HIDDEN));
+  return select(exp(scores - lse), vec4f(), scores == vec4f(HIDDEN));
 }
 `;
 

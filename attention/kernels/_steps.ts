@@ -42,11 +42,8 @@ export const ROWS_AND_KEYS = /* wgsl */ `
   let whole_range = vec2u(last_range.x, first_range.y);
 `;
 
-/**
- * Puts the keys and values from `staged_key` on into workgroup memory; what lies outside is zero, and hidden
- * later on. Behind it stands a barrier.
- */
-export const STAGE_KEYS_AND_VALUES = /* wgsl */ `
+/** Puts the keys from `staged_key` on into workgroup memory; what lies outside is zero, and hidden later on. */
+export const STAGE_KEYS = /* wgsl */ `
     /* unroll */ for (var turn = 0u; turn < KEY_TURNS; turn++) {
       let i = turn * THREADS + thread;
       let key = staged_key + i / (K_PARTS * LANES);
@@ -59,6 +56,11 @@ export const STAGE_KEYS_AND_VALUES = /* wgsl */ `
         key_tile[i / (K_PARTS * LANES)][part / LANES][part % LANES] = Four(staged);
       }
     }
+`;
+
+/** The same of keys and values, and a barrier. */
+export const STAGE_KEYS_AND_VALUES = /* wgsl */ `
+    ${STAGE_KEYS}
     /* unroll */ for (var turn = 0u; turn < VALUE_TURNS; turn++) {
       let i = turn * THREADS + thread;
       let key = staged_key + i / (V_PARTS * LANES);
@@ -74,7 +76,7 @@ export const STAGE_KEYS_AND_VALUES = /* wgsl */ `
     workgroupBarrier();
 `;
 
-/** Constants of {@linkcode STAGE_KEYS_AND_VALUES}. */
+/** Constants of {@linkcode STAGE_KEYS} and {@linkcode STAGE_KEYS_AND_VALUES}. */
 export function stagingConstants(
   config: Tiles & Readonly<Record<"kParts" | "vParts", number>>,
 ): Record<string, number> {
@@ -192,7 +194,7 @@ export function dropTurns({ rows, tile, lanes }: Tiles): number {
 
 /** Statistics of the own rows, see `_backward.ts`; rows past the end repeat the last. */
 export const OWN_STATS = /* wgsl */ `
-  var stats = array<vec2f, OWN>();
+  var stats = array<RowStats, OWN>();
   /* unroll */ for (var w = 0u; w < OWN; w++) {
     let row = min(first_row + row_of_lane(lane, w * SHARED), last_row);
     stats[w] = row_stats(stats_position(tile.batch, head_index, tile.query_begin + row));
@@ -200,17 +202,36 @@ export const OWN_STATS = /* wgsl */ `
 `;
 
 /**
- * Gradients of the own rows' scores, in place of the scores. A hidden value may be NaN: a weight of zero hides
- * it.
+ * Gradients of the own rows' scores, in place of the scores, but for the factors of the rows, and the sums of their
+ * weights. A hidden value may be NaN: a weight of zero hides it.
  */
 export const SCORE_GRADIENTS = /* wgsl */ `
       /* unroll */ for (var w = 0u; w < OWN; w++) {
         /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          let p = weights_of(s[w][v], vec4f(stats[w].x));
+          let p = weights_of(s[w][v], vec4f(stats[w].lse));
+          weight_sum[w] += (p.x + p.y) + (p.z + p.w);
           if (HAS_DROPOUT) {
             dp[w][v] = keep_weights(dp[w][v] * params.keep_factor, bits >> (4u * (w * TILE_VECS + v)));
           }
-          s[w][v] = select(p * (dp[w][v] - stats[w].y), vec4f(), p == vec4f());
+          s[w][v] = select(p * (dp[w][v] - stats[w].delta), vec4f(), p == vec4f());
         }
       }
+`;
+
+/**
+ * Factors of the own rows, `own_factor`, from the sums of their weights if these are to be 1, and stored for the
+ * kernels that come after; else those that are known. A row that sees no key has none.
+ */
+export const FIND_FACTORS = /* wgsl */ `
+  var own_factor = array<f32, OWN>();
+  /* unroll */ for (var w = 0u; w < OWN; w++) {
+    own_factor[w] = stats[w].factor;
+    if (params.sums_to_one == 1u) {
+      own_factor[w] = 1.0 / select(weight_sum[w], 1.0, weight_sum[w] == 0.0);
+      let row = first_row + row_of_lane(lane, w * SHARED);
+      if ((lane < SHARED) & (row <= last_row)) {
+        store_factor(stats_position(tile.batch, head_index, tile.query_begin + row), own_factor[w]);
+      }
+    }
+  }
 `;

@@ -58,6 +58,7 @@ ${MAIN}
       ${HEAD_ORIGINS}
       ${GRAD_ORIGIN}
       ${OWN_STATS}
+      var weight_sum = array<f32, OWN>();
       ${STAGE_KEYS_AND_VALUES}
 
       // Products of the own rows with keys, and of their gradients with values.
@@ -88,7 +89,9 @@ ${MAIN}
       ${DRAW_DROPPED}
       ${SCORE_GRADIENTS}
       /* unroll */ for (var w = 0u; w < OWN; w++) {
-        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) { sum[w][v] += s[w][v]; }
+        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
+          sum[w][v] += select(s[w][v] * stats[w].factor, vec4f(), s[w][v] == vec4f());
+        }
       }
       workgroupBarrier();
     }

@@ -68,13 +68,13 @@ ${MAIN}
     }
   }
 
-  // The queries were staged with their scale, in the unit of scores.
+  // The queries were staged with their scale.
   /* unroll */ for (var r = 0u; r < ROWS; r++) {
     let row = first_row + row_of_lane(lane, r);
     if (row <= last_row) {
       let out_row = ((key_tile.batch * params.keys + row) * params.groups + group) * key_heads + key_head;
       /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
-        store_dk(out_row * HEAD_DIM, n * LANES + lane, dk[r][n] * TO_NATURAL);
+        store_dk(out_row * HEAD_DIM, n * LANES + lane, dk[r][n]);
       }
       /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
         store_dv(out_row * VALUE_DIM, n * LANES + lane, dv[r][n]);

@@ -3,7 +3,8 @@
  *
  * Laid out as {@linkcode flashForwardKernel}: a workgroup owns a block of query rows and walks over the keys in
  * tiles staged in workgroup memory; LANES threads share ROWS rows, of which each holds a part of q, dO and dQ in
- * registers. There is no running maximum: the log-sum-exp is known.
+ * registers. There is no running maximum: the log-sum-exp is known. What is summed is without the rows' factors, and
+ * multiplied by them at the end; it is here that they are found, see `_backward.ts`.
  *
  * Time O(B H Mq Mkv (2 K + Kv)), less what the mask hides. Memory: the gradient.
  */
@@ -15,6 +16,7 @@ import {
   DRAW_DROPPED,
   dropTurns,
   eachTile,
+  FIND_FACTORS,
   GRAD_ORIGIN,
   HEAD_ORIGINS,
   joinRows,
@@ -56,6 +58,7 @@ ${MAIN}
     }
   }
   ${OWN_STATS}
+  var weight_sum = array<f32, OWN>();
 
   for (var staged_key = begin_key / TILE * TILE; staged_key < end_key; staged_key += STAGED) {
     ${STAGE_KEYS_AND_VALUES}
@@ -63,13 +66,15 @@ ${MAIN}
     workgroupBarrier();
   }
 
+  ${FIND_FACTORS}
   /* unroll */ for (var r = 0u; r < ROWS; r++) {
     let row = first_row + row_of_lane(lane, r);
+    let factor = factor_of_row(own_factor[r / SHARED], r);
     if (row <= last_row) {
       let query = tile.batch * params.queries + tile.query_begin + row;
       let position = (query * params.groups * params.heads + head_index) * HEAD_DIM;
       /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
-        store_dq(position, n * LANES + lane, dq[r][n] * (params.scale * TO_NATURAL));
+        store_dq(position, n * LANES + lane, dq[r][n] * (params.scale * factor));
       }
     }
   }
@@ -144,6 +149,7 @@ export function backwardQueryKernel(config: BackwardKernelConfig): Kernel {
       DROP_TURNS: dropTurns(config),
     },
     major: "query",
+    storesFactors: true,
     outputs: [gradientRows("dq", config, "headDim")],
     body: body(config),
   });

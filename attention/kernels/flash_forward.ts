@@ -11,9 +11,6 @@
  * lane owns some of the rows, for which alone it takes exponentials; see `_lanes.ts`. With LANES = 1 no
  * subgroups are needed.
  *
- * Exponentials are taken as exp2. Without a bias the factor log2(e) is folded into the scale, so m is in
- * units of log2; with a bias scores stay natural and the factor comes in the exponent.
- *
  * Time O(B H Mq Mkv (K + Kv)), less what the mask hides: tiles that no row may see are skipped.
  * Memory: the output, and the LSE if it is wanted.
  */
@@ -91,7 +88,7 @@ ${MAIN}
     let row = first_row + row_of_lane(lane, w * SHARED);
     if ((lane < SHARED) & (row <= last_row)) {
       let position = lse_position(tile, group, head, row) + split * params.lse_split;
-      store_lse(position, lse_bits(m[w], sum));
+      store_lse(position, m[w], sum);
     }
   }
   /* unroll */ for (var r = 0u; r < ROWS; r++) {
@@ -120,11 +117,11 @@ const tileStep = ({ halfProducts = false }: AttentionKernelConfig) => /* wgsl */
         let new_m = max(max(m[w], max(top.x, top.y)), max(top.z, top.w));
         // While a row has seen nothing, any finite reference gives weights of zero, and the maximum would not.
         let reference = select(new_m, 0.0, new_m == HIDDEN);
-        rescale[w] = exp2((m[w] - reference) * TO_LOG2);
+        rescale[w] = exp(m[w] - reference);
         m[w] = new_m;
         var sum = vec4f();
         /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          s[w][v] = exp2((s[w][v] - reference) * TO_LOG2);
+          s[w][v] = exp(s[w][v] - reference);
           sum += s[w][v];
         }
         l[w] = l[w] * rescale[w] + (sum.x + sum.y) + (sum.z + sum.w);

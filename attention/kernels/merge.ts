@@ -3,6 +3,9 @@
  *
  *     w_c = exp(lse_c - m)    out = sum w_c out_c / sum w_c    lse = m + log sum w_c
  *
+ * A log-sum-exp has two words, see `lse_words`, as far as the chunks' have: what the first one's rounding left out
+ * comes behind the difference of the first words, which is exact where it matters.
+ *
  * A workgroup takes a row: its threads share the chunks' log-sum-exps, then each sums four elements over
  * some of the chunks. Chunks that saw no key have lse = -inf and weigh nothing; where all are, out is 0. Time
  * O(chunks * elements), scratch none.
@@ -11,6 +14,7 @@ import type { FloatDType } from "../../gpu/dtype.ts";
 import { type Kernel, MAIN, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
 import { paramStruct } from "../../gpu/runtime/params.ts";
 import { IS_NAN } from "../../gpu/ops/accessors.ts";
+import { LSE_WORDS } from "./_kernel.ts";
 import { declareDecoder, declareOut, declareRows } from "./_rows.ts";
 
 /** What is compiled into the kernel. */
@@ -23,6 +27,8 @@ export interface MergeConfig {
   readonly output: FloatDType;
   /** Whether the chunks' rows can be read as vec4. */
   readonly aligned: boolean;
+  /** Whether the chunks' log-sum-exps have second words. */
+  readonly lowWords: boolean;
   /** Whether to write the merged log-sum-exp. */
   readonly lse: boolean;
 }
@@ -55,6 +61,7 @@ export const MERGE_PARAMS = paramStruct({
   part_lse_row: "u32",
   part_lse_group: "u32",
   part_lse_head: "u32",
+  part_low_offset: "u32",
   out_base: "u32",
   lse_offset: "u32",
 });
@@ -70,8 +77,9 @@ var<workgroup> shared_total: array<f32, THREADS>;
 var<workgroup> shared_sum: array<vec4f, THREADS>;
 
 // The weight of a chunk relative to the greatest lse of all; by bits, because WGSL promises nothing of -inf.
-fn weight_of(bits: u32, top: f32) -> f32 {
-  let difference = bitcast<f32>(bits) - top;
+fn weight_of(place: u32, top: f32) -> f32 {
+  let bits = part_lse[params.part_lse_offset + place];
+  let difference = (bitcast<f32>(bits) - top) + low_word(place);
   let weight = select(exp(difference), difference, is_nan(difference));
   return select(weight, 0.0, bits == NEGATIVE_INFINITY);
 }
@@ -85,14 +93,13 @@ ${MAIN}
   let batch = query / params.queries;
   let position = params.part_offset + batch * params.part_batch +
     query % params.queries * params.part_row + group * params.part_group + head * params.part_head;
-  let lse_position = params.part_lse_offset + batch * params.part_lse_batch +
-    query % params.queries * params.part_lse_row + group * params.part_lse_group +
-    head * params.part_lse_head;
+  let lse_place = batch * params.part_lse_batch + query % params.queries * params.part_lse_row +
+    group * params.part_lse_group + head * params.part_lse_head;
 
   // The greatest lse, and the sum of weights relative to it.
   var top = LOWEST;
   for (var c = thread; c < params.chunks; c += THREADS) {
-    let bits = part_lse[lse_position + c * params.part_lse_chunk];
+    let bits = part_lse[params.part_lse_offset + lse_place + c * params.part_lse_chunk];
     top = select(max(top, bitcast<f32>(bits)), top, bits == NEGATIVE_INFINITY);
   }
   shared_top[thread] = top;
@@ -100,7 +107,7 @@ ${MAIN}
   for (var other = 0u; other < THREADS; other++) { top = max(top, shared_top[other]); }
   var total = 0.0;
   for (var c = thread; c < params.chunks; c += THREADS) {
-    total += weight_of(part_lse[lse_position + c * params.part_lse_chunk], top);
+    total += weight_of(lse_place + c * params.part_lse_chunk, top);
   }
   shared_total[thread] = total;
   workgroupBarrier();
@@ -113,7 +120,7 @@ ${MAIN}
     var sum = vec4f();
     if (vec < OUT_VECS && thread < LANES * SLICES) {
       for (var c = thread / LANES; c < params.chunks; c += SLICES) {
-        let weight = weight_of(part_lse[lse_position + c * params.part_lse_chunk], top);
+        let weight = weight_of(lse_place + c * params.part_lse_chunk, top);
         let values = load_chunk(position + c * params.part_chunk, vec);
         sum += select(weight * values, vec4f(), weight == 0.0);
       }
@@ -129,17 +136,33 @@ ${MAIN}
     workgroupBarrier();
   }
   if (thread == 0u) {
-    let sum = select(top + log(total), total, is_nan(total)); // Some drivers' logarithm of NaN is a number.
-    let bits = select(bitcast<u32>(sum), NEGATIVE_INFINITY, total == 0.0);
     let head_row = (batch * params.groups + group) * params.heads + head;
-    store_lse(params.lse_offset + head_row * params.queries + query % params.queries, bits);
+    store_lse(params.lse_offset + head_row * params.queries + query % params.queries, top, total);
   }
 }
 `;
 
 const kernels = new Map<string, Kernel>();
 
-/** The kernel; bindings: chunks' outputs, chunks' lse, out, lse if it is wanted. */
+const LOW_WORDS = (binding: number) => /* wgsl */ `
+@group(0) @binding(${binding}) var<storage, read> part_low: array<f32>;
+fn low_word(place: u32) -> f32 { return part_low[params.part_low_offset + place]; }
+`;
+
+const NO_LOW_WORDS = /* wgsl */ `
+fn low_word(place: u32) -> f32 { return 0.0; }
+`;
+
+const STORE_LSE = (binding: number) => /* wgsl */ `
+@group(0) @binding(${binding}) var<storage, read_write> lse: array<vec2u>;
+fn store_lse(position: u32, m: f32, l: f32) { lse[position] = lse_words(m, l, min(params.rows, 1u)); }
+`;
+
+const NO_LSE = /* wgsl */ `
+fn store_lse(position: u32, m: f32, l: f32) {}
+`;
+
+/** The kernel; bindings: chunks' outputs, chunks' lse, its low words if any, out, lse if it is wanted. */
 export function mergeKernel(config: MergeConfig): Kernel {
   const id = JSON.stringify(config);
   let kernel = kernels.get(id);
@@ -151,9 +174,11 @@ function outVecs(valueDim: number): number {
   return Math.max(1, Math.ceil(valueDim / 4));
 }
 
-function buildKernel({ valueDim, storage, output, aligned, lse }: MergeConfig): Kernel {
+function buildKernel(config: MergeConfig): Kernel {
+  const { valueDim, storage, output, aligned, lowWords, lse } = config;
   const vecs = outVecs(valueDim);
   const lanes = Math.min(vecs, THREADS);
+  const outBinding = lowWords ? 3 : 2;
   const source = [
     MERGE_PARAMS.wgsl,
     `const THREADS = ${THREADS}u;\nconst OUT_VECS = ${vecs}u;\nconst VALUE_DIM = ${valueDim}u;\n`,
@@ -163,14 +188,14 @@ function buildKernel({ valueDim, storage, output, aligned, lse }: MergeConfig): 
     declareDecoder(output, "_out"),
     declareRows("chunk", storage, valueDim, vecs, aligned)(0),
     "@group(0) @binding(1) var<storage, read> part_lse: array<u32>;\n",
-    declareOut(output, valueDim, vecs)(2),
-    lse
-      ? "@group(0) @binding(3) var<storage, read_write> lse: array<u32>;\n" +
-        "fn store_lse(position: u32, bits: u32) { lse[position] = bits; }\n"
-      : "fn store_lse(position: u32, bits: u32) {}\n",
+    lowWords ? LOW_WORDS(2) : NO_LOW_WORDS,
+    declareOut(output, valueDim, vecs)(outBinding),
+    lse ? STORE_LSE(outBinding + 1) : NO_LSE,
+    LSE_WORDS,
     WORKGROUP_INDEX,
     BODY,
   ].join("");
-  const bindings = ["read", "read", "write", ...(lse ? ["write"] : [])] as Kernel["bindings"];
+  const read = ["read", "read", ...(lowWords ? ["read"] : [])];
+  const bindings = [...read, "write", ...(lse ? ["write"] : [])] as Kernel["bindings"];
   return { label: "merge_attentions", source, bindings };
 }

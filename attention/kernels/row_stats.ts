@@ -1,7 +1,8 @@
 /**
  * What backward kernels need to know of each row, besides its query and the gradient of its output:
  *
- *     lse, in the unit in which scores are counted; 0 for a row without keys, all of whose scores are hidden
+ *     lse; 0 for a row without keys, all of whose scores are hidden
+ *     the factor of its weights, by what the rounding of lse left out; see _backward.ts for another
  *     D = rowsum(dO o O) - dLse = sum over keys of P o dP, less the gradient of the log-sum-exp if there is one
  *     the slope of its head, with ALiBi
  *
@@ -9,10 +10,8 @@
  */
 import type { FloatDType } from "../../gpu/dtype.ts";
 import { type Kernel, MAIN, WORKGROUP_INDEX } from "../../gpu/runtime/kernels.ts";
-import { declareUnits } from "./_kernel.ts";
 import { STATS_PARAMS } from "./_params.ts";
 import { declareDecoder, declareRows } from "./_rows.ts";
-import type { BiasKind } from "./_scores.ts";
 import { statsWords } from "./_backward.ts";
 
 /** What is compiled in. */
@@ -25,8 +24,8 @@ export interface RowStatsConfig {
   readonly outputStorage: FloatDType;
   /** Which of the two can be read as vec4. */
   readonly aligned: Readonly<Record<"grad" | "output", boolean>>;
-  /** Decides the unit of scores. */
-  readonly bias: BiasKind;
+  /** Whether the log-sum-exp has a second word beside each. */
+  readonly lowWords: boolean;
   /** Whether scores fall with distance. */
   readonly alibi: boolean;
   /** Whether the log-sum-exp has a gradient. */
@@ -68,9 +67,11 @@ ${MAIN}
     head * params.lse_head + query * params.lse_row;
   let bits = lse[lse_position];
   let at = params.stats_offset + row * STATS_WORDS;
-  table[at] = select(bitcast<u32>(bitcast<f32>(bits) * SCORE_UNIT), 0u, bits == 0xff800000u);
-  table[at + 1u] = bitcast<u32>(sum);
-  store_slope(at + 2u, batch, group, head);
+  table[at] = select(bits, 0u, bits == 0xff800000u);
+  table[at + 1u] = bitcast<u32>(1.0);
+  if (HAS_LOW_WORDS) { table[at + 1u] = bitcast<u32>(exp(-bitcast<f32>(lse[lse_position + 1u]))); }
+  table[at + 2u] = bitcast<u32>(sum);
+  store_slope(at + 3u, batch, group, head);
 }
 `;
 
@@ -89,7 +90,7 @@ fn lse_gradient(batch: u32, group: u32, head: u32, query: u32) -> f32 { return 0
 const SLOPE = (binding: number) => /* wgsl */ `
 @group(0) @binding(${binding}) var<storage, read> alibi: array<f32>;
 fn store_slope(at: u32, batch: u32, group: u32, head: u32) {
-  table[at] = bitcast<u32>(SCORE_UNIT * alibi[params.alibi_offset + batch * params.alibi_batch +
+  table[at] = bitcast<u32>(alibi[params.alibi_offset + batch * params.alibi_batch +
     group * params.alibi_group + head * params.alibi_head]);
 }
 `;
@@ -109,7 +110,7 @@ export function rowStatsKernel(config: RowStatsConfig): Kernel {
 }
 
 function buildKernel(config: RowStatsConfig): Kernel {
-  const { valueDim, gradStorage, outputStorage, aligned, bias, alibi, lseGradient } = config;
+  const { valueDim, gradStorage, outputStorage, aligned, lowWords, alibi, lseGradient } = config;
   const vecs = Math.ceil(valueDim / 4);
   const declarations: ((binding: number) => string)[] = [
     declareRows("grad", gradStorage, valueDim, vecs, aligned.grad, { suffix: "_grad" }),
@@ -123,7 +124,7 @@ function buildKernel(config: RowStatsConfig): Kernel {
     STATS_PARAMS.wgsl,
     `const THREADS = ${THREADS}u;\nconst LANES = ${LANES}u;\nconst VALUE_VECS = ${vecs}u;\n`,
     `const STATS_WORDS = ${statsWords(config)}u;\n`,
-    declareUnits(bias),
+    `const HAS_LOW_WORDS = ${lowWords};\n`,
     declareDecoder(gradStorage, "_grad"),
     declareDecoder(outputStorage, ""),
     ...declarations.map((declare, binding) => declare(binding)),

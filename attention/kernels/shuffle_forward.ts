@@ -146,11 +146,11 @@ ${MAIN}
       let new_m = max(max(m[r], max(top.x, top.y)), max(top.z, top.w));
       // While a row has seen nothing, any finite reference gives weights of zero, and the maximum would not.
       let reference = select(new_m, 0.0, new_m == HIDDEN);
-      let rescale = exp2((m[r] - reference) * TO_LOG2);
+      let rescale = exp(m[r] - reference);
       m[r] = new_m;
       var sum = vec4f();
       /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-        s[r][v] = exp2((s[r][v] - reference) * TO_LOG2);
+        s[r][v] = exp(s[r][v] - reference);
         sum += s[r][v];
         // Dropout, of weights and not of their sum.
         if (HAS_DROPOUT) {
@@ -190,7 +190,7 @@ ${MAIN}
         store_out(position, part, stored * normalizer);
       }
       let lse_at = lse_position(tile, group, head, row) + split * params.lse_split;
-      store_lse(lse_at, lse_bits(m[r], sum));
+      store_lse(lse_at, m[r], sum);
     }
   }
 }

@@ -114,9 +114,9 @@ ${MAIN}
       let new_m = max(max(m[r], max(s[r].x, s[r].y)), max(s[r].z, s[r].w));
       // While a row has seen nothing, any finite reference gives weights of zero, and the maximum would not.
       let reference = select(new_m, 0.0, new_m == HIDDEN);
-      let rescale = exp2((m[r] - reference) * TO_LOG2);
+      let rescale = exp(m[r] - reference);
       m[r] = new_m;
-      s[r] = exp2((s[r] - reference) * TO_LOG2);
+      s[r] = exp(s[r] - reference);
       l[r] = l[r] * rescale + (s[r].x + s[r].y) + (s[r].z + s[r].w);
       s[r] = keep_weights(s[r], bits >> (4u * r));
       /* unroll */ for (var n = 0u; n < V_PARTS; n++) { o[r][n] *= rescale; }
@@ -149,10 +149,10 @@ ${MAIN}
     let reference = select(top, 0.0, top == HIDDEN);
     var total = 0.0;
     for (var g = 0u; g < key_groups; g++) {
-      total += l_of[g] * exp2((m_of[g] - reference) * TO_LOG2);
+      total += l_of[g] * exp(m_of[g] - reference);
     }
     total = checked_sum(total);
-    let factor = exp2((m[r] - reference) * TO_LOG2);
+    let factor = exp(m[r] - reference);
     /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
       o_of[key_group][n * LANES + lane] = o[r][n] * factor;
     }
@@ -167,7 +167,7 @@ ${MAIN}
       }
       if (thread == 0u) {
         let position = lse_position(tile, group, head[r], query[r]) + split * params.lse_split;
-        store_lse(position, lse_bits(top, total));
+        store_lse(position, top, total);
       }
     }
     workgroupBarrier();

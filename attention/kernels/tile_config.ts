@@ -94,7 +94,8 @@ export function halfForwardTiles(
 
 /**
  * Candidates for the query-major backward kernels, whose threads hold three times as much of a row as it has
- * elements a lane.
+ * elements a lane. All have as many lanes as those of the key-major ones: scores then have the same bits in both, see
+ * `_backward.ts`.
  */
 export function backwardQueryTiles(
   headDim: number,
@@ -109,19 +110,17 @@ export function backwardQueryTiles(
       ? [
         { lanes: 4, rows: 4, threads: 128, tile: 8, staged: 16 },
         { lanes: 4, rows: 4, threads: 64, tile: 8 },
-        { lanes: 8, rows: 4, threads: 128, tile: 8, staged: 16 },
         { lanes: 4, rows: 2, threads: 128, tile: 8 },
       ]
       : dim <= 128
       ? [
         { lanes: 8, rows: 4, threads: 128, tile: 8, staged: 16 },
         { lanes: 8, rows: 4, threads: 128, tile: 8 },
-        { lanes: 4, rows: 2, threads: 128, tile: 8 },
       ]
       : dim <= 256
       ? [
         { lanes: 16, rows: 4, threads: 128, tile: 4 },
-        { lanes: 8, rows: 2, threads: 128, tile: 4 },
+        { lanes: 16, rows: 2, threads: 128, tile: 4 },
       ]
       : [{ lanes: 16, rows: 1, threads: 128, tile: 4 }],
   );
@@ -146,15 +145,13 @@ export function backwardKeyTiles(
     subgroupSize,
     dim <= 64
       ? [
-        { lanes: 8, rows: 4, threads: 128, tile: 8, staged: 16 },
         { lanes: 4, rows: 2, threads: 128, tile: 8, staged: 32 },
-        { lanes: 8, rows: 4, threads: 128, tile: 8 },
-        { lanes: 2, rows: 1, threads: 64, tile: 8 },
+        { lanes: 4, rows: 2, threads: 128, tile: 8, staged: 16 },
+        { lanes: 4, rows: 2, threads: 128, tile: 8 },
       ]
       : dim <= 128
       ? [
         { lanes: 8, rows: 2, threads: 128, tile: 8 },
-        { lanes: 16, rows: 4, threads: 128, tile: 8 },
         { lanes: 8, rows: 2, threads: 128, tile: 8, staged: 16 },
       ]
       : dim <= 256

@@ -16,6 +16,7 @@ import { rowStatsKernel, STATS_BLOCK_ROWS } from "../kernels/row_stats.ts";
 import { compiledIn } from "./compiled.ts";
 import { keyTilesOf } from "./key_tiles.ts";
 import { scoreParams, sizeParams, stridesOf } from "./launch_params.ts";
+import { lowWords } from "./log_sum_exp.ts";
 import { isAligned } from "./operands.ts";
 import { heaviestFirst, sequencesOf, tilesOf } from "./sequences.ts";
 import { pageTable, uploadSlopes } from "./tables.ts";
@@ -109,9 +110,8 @@ export class BackwardRun {
       backwardBlockRows(this.#tiles[major]),
     );
     const tiles = isListed ? this.#listed[major] : batches * rowBlocks;
-    if (tiles * jobsPerTile === 0 || outputs.every(({ layout }) => numel(layout.shape) === 0)) {
-      return;
-    }
+    const isEmpty = outputs.length > 0 && outputs.every(({ layout }) => numel(layout.shape) === 0);
+    if (tiles * jobsPerTile === 0 || isEmpty) return;
     const { aligned, ...compiled } = compiledIn(inputs);
     const config: BackwardKernelConfig = {
       ...this.#tiles[major],
@@ -146,6 +146,7 @@ export class BackwardRun {
         key_to: sizes.Mkv,
         key_tiles_offset: this.#keyTilesOffset,
         stats_offset: this.#statsOffset,
+        sums_to_one: this.#given.isOwnLse ? 1 : 0,
         sum_batches: 1,
         sum_groups: 1,
         sum_heads: 1,
@@ -171,7 +172,7 @@ export class BackwardRun {
       gradStorage: grad.dtype as FloatDType,
       outputStorage: output.dtype as FloatDType,
       aligned: { grad: isAligned(grad), output: isAligned(output) },
-      bias: compiledIn(inputs).bias,
+      lowWords: lowWords(lse) !== undefined,
       alibi: slopes !== undefined,
       lseGradient: lseGrad !== undefined,
     };

@@ -82,7 +82,7 @@ function choose(inputs: AttentionInputs, major: Major, usual: BackwardTiles): Ti
         "f32",
       );
       const [grad, output] = extra as [DeviceArray, DeviceArray];
-      const given = { grad, output, lse: lse!, lseGrad: undefined };
+      const given = { grad, output, lse: lse!, isOwnLse: true, lseGrad: undefined };
       return {
         run: (tiles: Tiles) => fillGradients(sample, given, major, { ...usual, [major]: tiles }),
         dispose() {

@@ -3,6 +3,7 @@ import type { DeviceArray } from "../../gpu/array.ts";
 import { canStore } from "../kernels/_rows.ts";
 import { backwardKeyKernel } from "../kernels/flash_backward_key.ts";
 import { backwardQueryKernel } from "../kernels/flash_backward_query.ts";
+import { backwardSumsKernel } from "../kernels/flash_backward_sums.ts";
 import type { BackwardRun } from "./backward_run.ts";
 
 /** dQ, `[B, Mq, G, H, K]`. */
@@ -13,6 +14,12 @@ export function fillQueryGradient(run: BackwardRun): DeviceArray {
     run.launch(backwardQueryKernel, "query", { output, outputs, jobs: G * H });
   });
   return dq!;
+}
+
+/** Finds the factors of rows, which {@linkcode fillQueryGradient} does too. */
+export function findFactors(run: BackwardRun): void {
+  const { sizes: { G, H }, storage } = run.inputs;
+  run.launch(backwardSumsKernel, "query", { output: storage, outputs: [], jobs: G * H });
 }
 
 /** dK and dV, and of how many heads of a group: those that the inputs have, or more, still to be summed. */

@@ -18,7 +18,7 @@ import {
   usualBackwardTiles,
 } from "./backward_tiles.ts";
 import { biasAxes } from "./bias_axes.ts";
-import { fillKeyGradients, fillQueryGradient } from "./fill_gradients.ts";
+import { fillKeyGradients, fillQueryGradient, findFactors } from "./fill_gradients.ts";
 import { bindingReasons, headDimReasons, workgroupMemoryReasons } from "./reasons.ts";
 
 /**
@@ -56,7 +56,9 @@ export const flashBackward: BackwardOp = {
       return tensor;
     };
     try {
+      // First, since the others need the factors of rows that it finds.
       const query = needs.query ? queryGradient(run, own) : undefined;
+      if (!needs.query && given.isOwnLse) findFactors(run);
       const { key, value } = needs.key || needs.value
         ? keyGradients(run, needs, own)
         : { key: undefined, value: undefined };

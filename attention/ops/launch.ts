@@ -35,7 +35,7 @@ export interface AttentionWork {
   readonly splits: number;
 }
 
-/** Where results go; both dense. */
+/** Where results go: the output dense, of the log-sum-exp two words a row, see `log_sum_exp.ts`. */
 export interface Outputs {
   readonly out: DeviceArray;
   readonly lse: DeviceArray | undefined;

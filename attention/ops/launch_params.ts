@@ -1,7 +1,6 @@
 /** Values of the kernels' parameters that follow from the inputs alone, or from an operand. */
 import type { DeviceArray } from "../../gpu/array.ts";
 import type { AttentionInputs } from "../inputs.ts";
-import { scoreFactor } from "../kernels/_kernel.ts";
 import { windowParams } from "../masks/window.ts";
 import { dropLimit, keepFactor } from "../score_terms.ts";
 import type { Bound, BoundOperand } from "./operands.ts";
@@ -26,7 +25,7 @@ export function scoreParams(
   const [biasBatch, biasGroup, biasHead, biasRow, biasKey] = bias?.layout.strides ?? [];
   const [alibiBatch, alibiGroup, alibiHead] = slopes?.layout.strides ?? [];
   return {
-    scale: scoreFactor(bias ? "f32" : "none", scale),
+    scale,
     bias_batch: biasBatch ?? 0,
     bias_group: biasGroup ?? 0,
     bias_head: biasHead ?? 0,

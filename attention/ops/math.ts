@@ -2,6 +2,7 @@
 import { tidy } from "../../gpu/lifetime.ts";
 import type { ForwardOp, ForwardResult } from "../dispatch.ts";
 import type { AttentionInputs } from "../inputs.ts";
+import { logSumExpOfLastAxis } from "./log_sum_exp.ts";
 import { dropped, headsLead, neededPlaces, scoresOf, scoresReasons, times } from "./formula.ts";
 
 /**
@@ -20,7 +21,7 @@ export const mathForward: ForwardOp = {
       const key = headsLead(inputs, inputs.key);
       const places = neededPlaces(inputs);
       const scores = scoresOf(inputs, query, key, places);
-      const lse = wantsLse ? scores.logSumExp(-1).reshape(lseShape) : undefined;
+      const lse = wantsLse ? logSumExpOfLastAxis(scores).reshape(lseShape) : undefined;
       const weights = scores.softmax(-1);
       scores.dispose();
       const value = headsLead(inputs, inputs.value);

@@ -6,6 +6,7 @@ import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import type { BackwardInputs, BackwardOp, BackwardResult, Differentiable } from "../dispatch.ts";
 import type { AttentionInputs } from "../inputs.ts";
 import { biasAxes } from "./bias_axes.ts";
+import { lowWords } from "./log_sum_exp.ts";
 import {
   dropped,
   headsLead,
@@ -38,7 +39,7 @@ export const mathBackward: BackwardOp = {
         .map((array) => headsLead(inputs, array)) as [Tensor, Tensor, Tensor];
       const grad = headsLead(inputs, given.grad);
       const places = neededPlaces(inputs);
-      const weights = weightsOf(inputs, scoresOf(inputs, query, key, places), given.lse);
+      const weights = weightsOf(inputs, scoresOf(inputs, query, key, places), given);
       const scoreGrad = scoreGradient(inputs, given, { weights, grad, value }, places);
       const transposed = (tensor: Tensor) => tensor.transpose(-2, -1);
       const like = (tensor: Tensor, shape: readonly number[]) =>
@@ -62,12 +63,22 @@ export const mathBackward: BackwardOp = {
 };
 
 /** `exp(S - lse)`; 0 where a key is hidden, even from a row whose lse is NaN. Disposes the scores. */
-function weightsOf(inputs: AttentionInputs, scores: Tensor, lse: DeviceArray): Tensor {
-  const sums = view(inputs, lse).unsqueeze(-1); // [B, G, H, Mq, 1]
-  const finite = sums.maskedFill(sums.eq(-Infinity), 0);
-  const weights = scores.sub(finite).exp().maskedFill(scores.eq(-Infinity), 0);
+function weightsOf(
+  inputs: AttentionInputs,
+  scores: Tensor,
+  { lse, isOwnLse }: BackwardInputs,
+): Tensor {
+  const weights = isOwnLse ? scores.softmax(-1) : weightsBy(inputs, scores, lse);
   scores.dispose();
   return weights;
+}
+
+function weightsBy(inputs: AttentionInputs, scores: Tensor, lse: DeviceArray): Tensor {
+  const sums = view(inputs, lse).unsqueeze(-1); // [B, G, H, Mq, 1]
+  const above = scores.sub(sums.maskedFill(sums.eq(-Infinity), 0));
+  const low = lowWords(lse);
+  const logs = low ? above.sub(view(inputs, low).unsqueeze(-1)) : above;
+  return logs.exp().maskedFill(scores.eq(-Infinity), 0);
 }
 
 /** dS; 0 where the weight is, whatever the other factor. */

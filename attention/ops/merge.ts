@@ -13,6 +13,8 @@ export interface MergeWork {
   readonly part: DeviceArray;
   /** `[C, B, M, G, H]`, f32: log-sum-exps. */
   readonly partLse: DeviceArray;
+  /** What their rounding left out, with the same strides; `undefined` where that is not known. */
+  readonly partLow: DeviceArray | undefined;
   /** Queries, counted through the batch. Default all. */
   readonly queries?: Run;
   /** Groups of heads. Default all. */
@@ -21,7 +23,7 @@ export interface MergeWork {
   readonly heads?: Run;
 }
 
-/** Dense outputs `[B, M, G, H, Kv]` and log-sum-exps `[B, G, H, M]`, or what is bound of them. */
+/** Dense outputs `[B, M, G, H, Kv]` and log-sum-exps `[B, G, H, M]` of two words, or what is bound of them. */
 export interface MergeTarget {
   readonly dtype: FloatDType;
   readonly out: Binding;
@@ -35,7 +37,7 @@ export interface MergeTarget {
 /** Enqueues the merge. */
 export function runMerge(
   runtime: Runtime,
-  { part, partLse, ...range }: MergeWork,
+  { part, partLse, partLow, ...range }: MergeWork,
   { dtype, out, lse, outBase = 0, lseBase = 0 }: MergeTarget,
 ): void {
   const [chunks, B, M, G, H, Kv] = part.layout.shape as SixNumbers;
@@ -50,10 +52,17 @@ export function runMerge(
     storage: part.dtype as FloatDType,
     output: dtype,
     aligned: isAligned(part),
+    lowWords: partLow !== undefined,
     lse: lse !== undefined,
   };
   runtime.kernels.dispatch(mergeKernel(config), {
-    storages: [part.storage, partLse.storage, out, ...(lse ? [lse] : [])],
+    storages: [
+      part.storage,
+      partLse.storage,
+      ...(partLow ? [partLow.storage] : []),
+      out,
+      ...(lse ? [lse] : []),
+    ],
     params: MERGE_PARAMS.pack({
       chunks,
       rows,
@@ -78,6 +87,7 @@ export function runMerge(
       part_lse_row: lseRow,
       part_lse_group: lseGroup,
       part_lse_head: lseHead,
+      part_low_offset: partLow?.layout.offset ?? 0,
       out_base: outBase,
       lse_offset: -lseBase,
     }),

@@ -43,13 +43,13 @@ export function outOperand(array: DeviceArray, { sizes }: AttentionInputs): Boun
   return queryOperand({ ...array, layout: contiguousLayout([B, Mq, G, H, Kv]) });
 }
 
-/** The dense log-sum-exp, as `[B, G, H, Mq]` whatever its rank. */
+/** The log-sum-exp, as dense `[B, G, H, Mq]` of elements of two words, whatever its rank. */
 export function lseOperand(array: DeviceArray, { sizes }: AttentionInputs): BoundOperand {
   const { B, Mq, G, H } = sizes;
   const layout = contiguousLayout([B, G, H, Mq]);
   const [batch, group, head, query] = layout.strides as [number, number, number, number];
   const strides = { batch, query, key: 0, group, head };
-  return { array: { ...array, layout }, layout, bytes: 4, strides, tail: 1 };
+  return { array: { ...array, layout }, layout, bytes: 8, strides, tail: 1 };
 }
 
 function operand(array: DeviceArray, strides: Operand["strides"], step: number): BoundOperand {

@@ -3,11 +3,12 @@ import type { FloatDType } from "../../gpu/dtype.ts";
 import { allocate, type DeviceArray } from "../../gpu/array.ts";
 import type { AttentionInputs } from "../inputs.ts";
 import type { Outputs } from "./launch.ts";
+import { allocateLse, lowWords } from "./log_sum_exp.ts";
 import { runMerge } from "./merge.ts";
 import { bind, type BoundOperand, lseOperand, outOperand } from "./operands.ts";
 import { type Launch, spanOf } from "./plan.ts";
 
-/** Outputs `[parts, queries, G, H, Kv]` and log-sum-exps `[parts, queries, G, H]`, f32. */
+/** Outputs `[parts, queries, G, H, Kv]` and log-sum-exps `[parts, queries, G, H]` of two words, f32. */
 export interface Partials {
   readonly out: DeviceArray;
   readonly lse: DeviceArray;
@@ -33,7 +34,7 @@ export function allocatePartials(
   }
   const shape = [parts, end - firstQuery, G, H];
   const out = allocate(runtime, [...shape, Kv], "f32");
-  const lse = allocate(runtime, shape, "f32");
+  const lse = allocateLse(runtime, shape);
   return { out, lse, firstQuery, queries: end - firstQuery };
 }
 
@@ -56,11 +57,12 @@ export function mergePartials(
     const [chunk, row, ...rest] = layout.strides as [number, number, ...number[]];
     const shape = [layout.shape[0]!, B, Mq, ...layout.shape.slice(2)];
     const strides = [chunk, Mq * row, row, ...rest];
-    return { ...array, layout: { shape, strides, offset: -firstQuery * row } };
+    return { ...array, layout: { shape, strides, offset: layout.offset - firstQuery * row } };
   };
   runMerge(runtime, {
     part: asWhole(part),
     partLse: asWhole(partLse),
+    partLow: asWhole(lowWords(partLse)!),
     queries: [firstQuery, firstQuery + queries],
     groups: launch.groups,
     heads: launch.heads,

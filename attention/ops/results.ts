@@ -7,6 +7,7 @@ import type { ForwardResult } from "../dispatch.ts";
 import type { AttentionInputs } from "../inputs.ts";
 import { canStore } from "../kernels/_rows.ts";
 import type { Outputs } from "./launch.ts";
+import { allocateLse } from "./log_sum_exp.ts";
 
 /**
  * Allocates the results and has them filled.
@@ -26,7 +27,7 @@ export function withResults(
   let out = allocate(runtime, outShape, written);
   let lse;
   try {
-    lse = wantsLse ? allocate(runtime, lseShape, "f32") : undefined;
+    lse = wantsLse ? allocateLse(runtime, lseShape) : undefined;
     if (numel(lseShape) > 0) run({ out, lse });
     if (written !== output) {
       const converted = copy(runtime, out, output);

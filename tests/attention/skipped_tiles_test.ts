@@ -21,7 +21,7 @@ import { sharedDevice } from "../_device.ts";
 const device = await sharedDevice();
 
 const LOOP = "for (var staged_key = from_key; staged_key < to_key; staged_key += STAGED) {";
-const RESULT = "lse_bits(m[w], sum)";
+const RESULT = "store_lse(position, m[w], sum)";
 
 /** The kernel with one change: it writes how often its workgroup staged keys, instead of the lse. */
 function counting(work: AttentionWork): AttentionWork {
@@ -33,7 +33,7 @@ function counting(work: AttentionWork): AttentionWork {
       assertGreater(kernel.source.split(RESULT).length, 1);
       const source = kernel.source
         .replace(LOOP, `var turns = 0u;\n${LOOP}\nturns += 1u;`)
-        .replaceAll(RESULT, "bitcast<u32>(f32(turns))");
+        .replaceAll(RESULT, "store_lse(position, f32(turns), 1.0)");
       return { ...kernel, source };
     },
   };
