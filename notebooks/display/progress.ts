@@ -40,9 +40,11 @@ export interface Progress {
  * ```
  */
 export function progress(total: number, label = ""): Progress {
-  for (const [name, value, type] of [["total", total, "number"], ["label", label, "string"]]) {
-    if (typeof value === type) continue;
-    throw new TypeError(`Cannot show progress: ${name} is ${typeof value}, expected a ${type}`);
+  if (typeof total !== "number") {
+    throw new TypeError(`Cannot show progress: total is ${typeof total}, expected a number`);
+  }
+  if (typeof label !== "string") {
+    throw new TypeError(`Cannot show progress: label is ${typeof label}, expected a string`);
   }
   if (!(total >= 0 && total < Infinity)) {
     throw new RangeError(`Cannot show progress: total is ${total}, expected a number from 0 on`);
