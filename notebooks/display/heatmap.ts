@@ -1,6 +1,7 @@
 /** Matrices as colours, with axes. */
 import { noGrad, Tensor } from "../../mod.ts";
 import { colourScale, plotlyColours } from "./colours.ts";
+import { distancesOf, lastPlace, round } from "./digits.ts";
 import type { Figure } from "./figure.ts";
 import { finiteRange, type Matrix, readMatrix, reduceMatrix } from "./matrix.ts";
 import { type Plot, plot } from "./plot.ts";
@@ -12,7 +13,7 @@ const MOST_CELLS = 160;
 const MOST_PANEL_CELLS = 96;
 /** The most matrices side by side. */
 const MOST_PANELS = 12;
-/** Significant digits of what is drawn. */
+/** Digits of what is drawn, and of its spread. */
 const DIGITS = 4;
 
 /** Options of {@linkcode heatmap}. */
@@ -44,8 +45,7 @@ export interface HeatmapOptions {
  * @param options Titles, scale and size.
  * @returns A handle by which another figure is drawn in the same place.
  * @throws {TypeError} If the values are no matrix, nor several.
- * @throws {RangeError} If rows have different lengths, no value is finite, or there are more than 12 matrices.
- * Also if there is not a title for each.
+ * @throws {RangeError} If rows have different lengths, there are more than 12 matrices, or not a title for each.
  *
  * @example Attention's weights
  * ```ts ignore
@@ -127,12 +127,21 @@ function heatmapFigure(matrices: readonly Matrix[], options: HeatmapOptions): Fi
   const { title, xTitle = "", yTitle = "" } = options;
   const isSingle = matrices.length === 1;
   const scale = heatmapScale(matrices, options);
+  const { spread } = distancesOf(matrices.flatMap(({ values }) => Array.from(values)));
+  const place = lastPlace(spread, DIGITS);
   const axes = matrices.map((_, n) => `${n === 0 ? "" : n + 1}`);
   const titles = options.titles ?? (isSingle ? [] : axes.map((_, n) => `${n}`));
   return {
     data: matrices.map(({ values, rows, columns, block }, n) => ({
       type: "heatmap",
-      z: Array.from({ length: rows }, (_, row) => rowOf(values, row, columns)),
+      z: Array.from(
+        { length: rows },
+        (_, row) =>
+          Array.from(
+            { length: columns },
+            (_, column) => round(values[row * columns + column]!, DIGITS, place),
+          ),
+      ),
       // A block's cell lies in the middle of the rows and columns that it stands for.
       ...(block > 1 && { x0: (block - 1) / 2, dx: block, y0: (block - 1) / 2, dy: block }),
       xaxis: `x${axes[n]}`,
@@ -161,21 +170,12 @@ function heatmapFigure(matrices: readonly Matrix[], options: HeatmapOptions): Fi
   };
 }
 
-function rowOf(values: ArrayLike<number>, row: number, columns: number): number[] {
-  return Array.from(
-    { length: columns },
-    (_, column) => Number(values[row * columns + column]!.toPrecision(DIGITS)),
-  );
-}
-
 function heatmapScale(
   matrices: readonly Matrix[],
   { colorscale, range }: HeatmapOptions,
 ): Record<string, unknown> {
   const ends = matrices.flatMap(({ values }) => finiteRange(values) ?? []);
-  if (ends.length === 0) {
-    throw new RangeError("Cannot show a heatmap: none of the values is finite, expected some");
-  }
+  if (ends.length === 0) ends.push(0, 1);
   const { colours, low, high } = colourScale(...(range ?? [Math.min(...ends), Math.max(...ends)]));
   const [zmin, zmax] = range ?? [low, high];
   return { colorscale: colorscale ?? plotlyColours(colours), zmin, zmax };

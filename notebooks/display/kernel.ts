@@ -95,5 +95,5 @@ export async function display(bundle: MimeBundle, options: DisplayOptions = {}):
   flush?.count();
   await kernel.broadcast(type, content);
   // A cell that throws next loses what is still queued; an update will be followed by another.
-  if (!update) await flush?.wait();
+  if (!update) flush?.wait();
 }

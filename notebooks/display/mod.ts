@@ -3,8 +3,10 @@
  *
  * The helpers are for notebooks with Deno's kernel; elsewhere they print text. Importing this module also
  * makes tensors show as PyTorch prints them, matrices with a picture, and makes the kernel wait until a
- * cell's output was sent, of which it loses some otherwise. What is printed by `console.log` right before a
- * cell throws may still be lost; what these helpers show is not.
+ * cell's output was sent, of which it loses some otherwise: whether the cell ends by a value, by an error, by
+ * `Deno.exit()` or by an interrupt, which ends the kernel. Three things this cannot mend: a syntax error shows
+ * nothing, as nothing of the cell runs; behind a thrown object that cannot be made a string, and in a kernel that
+ * was set up to be interrupted by a message (Deno's own set-up is not), lines may be lost.
  *
  * Two variables of the environment matter: `DENOFORMERS_NOTEBOOK_OUTPUT=static` shows pictures and text in place
  * of scripts, for notebooks that are committed; `DENOFORMERS_NOTEBOOK_SIZE` is for {@linkcode chooseSize}.

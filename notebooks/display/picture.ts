@@ -1,5 +1,6 @@
 /** Small pictures of matrices, a colour for each element. */
 import { colourOf, type ColourScale, colourScale, DIVERGING } from "./colours.ts";
+import { roundApart } from "./digits.ts";
 import { finiteRange, type Matrix } from "./matrix.ts";
 import { encodePng } from "./static/png.ts";
 
@@ -46,7 +47,8 @@ function caption({ values, block, step }: Matrix, scale: ColourScale | undefined
   const parts: string[] = [];
   if (scale) {
     const [first, last] = scale.colours === DIVERGING ? ["blue", "red"] : ["dark", "light"];
-    parts.push(`${short(scale.low)} (${first}) to ${short(scale.high)} (${last})`);
+    const [low, high] = roundApart([scale.low, scale.high], 4);
+    parts.push(`${low} (${first}) to ${high} (${last})`);
   }
   if (Array.from(values).some((value) => !Number.isFinite(value))) {
     parts.push("not finite: magenta");
@@ -54,8 +56,4 @@ function caption({ values, block, step }: Matrix, scale: ColourScale | undefined
   if (block > 1) parts.push(`means of ${block} x ${block}`);
   if (step > 1) parts.push(`one of ${step} rows and columns was read`);
   return parts.join("; ");
-}
-
-function short(value: number): string {
-  return String(Number(value.toPrecision(4)));
 }

@@ -15,7 +15,11 @@ export interface PlotOptions {
 
 /** A figure that is shown. Made by {@linkcode plot}. */
 export interface Plot {
-  /** Draws another figure in its place, wherever it was shown; in the same size if that was told. */
+  /**
+   * Draws another figure in its place, wherever it was shown; in the same size if that was told. A figure that
+   * cannot be drawn ends nothing that is under way: what is wrong with it is printed on standard error, and the
+   * figure before stays.
+   */
   update(figure: Figure): Promise<void>;
 }
 
@@ -57,7 +61,12 @@ class ShownPlot implements Plot {
   }
 
   async update(figure: Figure): Promise<void> {
-    await this.#show(figure);
+    try {
+      await this.#show(figure);
+    } catch (error) {
+      // deno-lint-ignore no-console -- printing is what is left
+      console.error(String(error));
+    }
   }
 }
 

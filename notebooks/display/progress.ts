@@ -10,11 +10,12 @@ const LINE_MS = 15_000;
 /** A line that shows how far a computation is. Made by {@linkcode progress}. */
 export interface Progress {
   /**
-   * Says how much is done. Shown at most ten times a second, but always when all is done.
+   * Says how much is done. Shown at most ten times a second, but always when all is done. Never throws, as a
+   * line that only shows should not end a run.
    *
-   * @param done How much of the total is done by now.
+   * @param done How much of the total is done by now; it may fall. What is less than nothing shows as nothing,
+   * what is beyond the total as the total, and what is no number as the number before.
    * @param note What else is worth knowing now, such as the loss.
-   * @throws {RangeError} If `done` is not between 0 and the total.
    */
   update(done: number, note?: string): Promise<void>;
 }
@@ -26,6 +27,7 @@ export interface Progress {
  *
  * @param total How much there is to do, such as a number of steps; 0 is done at once.
  * @param label What is being done, at the start of the line.
+ * @throws {TypeError} If the total is no number, or the label no string.
  * @throws {RangeError} If the total is negative or not finite.
  *
  * @example
@@ -38,6 +40,12 @@ export interface Progress {
  * ```
  */
 export function progress(total: number, label = ""): Progress {
+  if (typeof total !== "number") {
+    throw new TypeError(`Cannot show progress: total is ${typeof total}, expected a number`);
+  }
+  if (typeof label !== "string") {
+    throw new TypeError(`Cannot show progress: label is ${typeof label}, expected a string`);
+  }
   if (!(total >= 0 && total < Infinity)) {
     throw new RangeError(`Cannot show progress: total is ${total}, expected a number from 0 on`);
   }
@@ -48,8 +56,10 @@ class ProgressLine implements Progress {
   readonly #total: number;
   readonly #label: string;
   readonly #id = `progress-${crypto.randomUUID()}`;
+  readonly #isStatic = isNotebook() && isStatic();
   readonly #start = performance.now();
   #redrawn = -Infinity;
+  #done = -1;
   #isShown = false;
 
   constructor(total: number, label: string) {
@@ -59,17 +69,21 @@ class ProgressLine implements Progress {
 
   update(done: number, note = ""): Promise<void> {
     const total = this.#total;
-    if (!(done >= 0 && done <= total)) {
-      throw new RangeError(
-        `Cannot show progress: done is ${done}, expected a number from 0 to the total of ${total}`,
-      );
-    }
+    const before = this.#done;
+    this.#done = shownPart(done, before, total);
     const now = performance.now();
     const pause = isNotebook() || Deno.stderr.isTerminal() ? REDRAW_MS : LINE_MS;
-    if (done < total && now - this.#redrawn < pause) return Promise.resolve();
+    const isEnd = this.#done === total && before !== total;
+    if (!isEnd && now - this.#redrawn < pause) return Promise.resolve();
     this.#redrawn = now;
     const elapsed = now - this.#start;
-    return this.#show({ label: this.#label, done, total, note, elapsed });
+    return this.#show({
+      label: this.#label,
+      done: this.#done,
+      total,
+      note: String(note ?? ""),
+      elapsed,
+    });
   }
 
   async #show(state: ProgressState): Promise<void> {
@@ -78,14 +92,24 @@ class ProgressLine implements Progress {
     const update = this.#isShown;
     this.#isShown = true;
     await display({
-      ...(!isStatic() && { "text/html": progressHtml(state) }),
+      ...(!this.#isStatic && { "text/html": progressHtml(state) }),
       "text/plain": text,
     }, { id: this.#id, update });
   }
 }
 
+/** How much is done as far as that can be shown: a part of the total. */
+function shownPart(done: unknown, before: number, total: number): number {
+  const number = typeof done === "number" || typeof done === "bigint" ? Number(done) : NaN;
+  return Math.min(Math.max(Number.isNaN(number) ? before : number, 0), total);
+}
+
 /** Writes over the line before where that is possible. */
 function writeLine(text: string, isLast: boolean): void {
   const line = Deno.stderr.isTerminal() ? `\r${text}\x1b[K${isLast ? "\n" : ""}` : `${text}\n`;
-  Deno.stderr.writeSync(new TextEncoder().encode(line));
+  try {
+    Deno.stderr.writeSync(new TextEncoder().encode(line));
+  } catch {
+    // Nobody reads it any more, which is no reason to stop.
+  }
 }

@@ -1,5 +1,6 @@
 /** The line that shows how far a computation is. */
 import cliProgress from "npm:cli-progress@3.12.0";
+import { round } from "./digits.ts";
 import { escapeHtml } from "./html.ts";
 
 /** How far a computation is. */
@@ -43,7 +44,7 @@ function format({ label, done, total, note, elapsed }: ProgressState, pattern: s
   const rate = elapsed > 0 ? done / elapsed * 1000 : 0; // A second.
   const isRunning = done > 0 && done < total;
   const numbers = [
-    "{value}/{total} {percentage} %",
+    `${round(done, 6, Infinity)}/{total} {percentage} %`,
     ...(rate > 0 && Number.isFinite(rate) ? ["{rate}"] : []),
     "{duration_formatted}" + (isRunning ? ", {eta_formatted} left" : ""),
   ].join(" | ");
@@ -61,7 +62,6 @@ function format({ label, done, total, note, elapsed }: ProgressState, pattern: s
     startTime: 0,
     stopTime: Math.max(1, elapsed), // At 0 it would take the clock's.
     total,
-    value: done,
     maxWidth: 0,
   }, {
     label: label && `${label} `,
@@ -71,5 +71,5 @@ function format({ label, done, total, note, elapsed }: ProgressState, pattern: s
 }
 
 function short(value: number): string {
-  return String(value >= 100 ? Math.round(value) : Number(value.toPrecision(3)));
+  return String(value >= 100 ? Math.round(value) : round(value, 3, Infinity));
 }

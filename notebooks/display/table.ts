@@ -1,4 +1,5 @@
 /** Tables. */
+import { roundApart } from "./digits.ts";
 import { escapeHtml } from "./html.ts";
 import { display } from "./kernel.ts";
 
@@ -8,7 +9,7 @@ export interface TableOptions {
   readonly caption?: string | undefined;
 }
 
-/** Significant digits of numbers that are no integers. */
+/** Significant digits of numbers that are no integers, where these tell the numbers of a column apart. */
 const DIGITS = 4;
 
 /** A cell's text, and where in its column it stands. */
@@ -21,7 +22,8 @@ interface Cell {
  * Shows rows as a table.
  *
  * @param rows One object a row; columns are in the order in which they first appear, and a value that a row lacks is an empty cell. Numbers stand on the
- * right, those that are no integers with four significant digits; texts stand as they are.
+ * right, those that are no integers with four significant digits, or as many as tell them apart from others
+ * in their column; texts stand as they are.
  * @param options A caption.
  * @throws {TypeError} If the rows are no array of objects.
  *
@@ -59,23 +61,32 @@ function assertRows(rows: unknown): void {
 
 /** The names of the columns, then each row; a name stands as the numbers below it. */
 function formatRows(rows: readonly Readonly<Record<string, unknown>>[]): Cell[][] {
-  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-  const body = rows.map((row) => columns.map((column) => formatCell(row[column])));
-  const head = columns.map((text, n) => ({ text, isRight: body.some((row) => row[n]!.isRight) }));
-  return columns.length > 0 ? [head, ...body] : [[{ text: "no rows", isRight: false }]];
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  if (names.length === 0) return [[{ text: "no rows", isRight: false }]];
+  const columns = names.map((name) => formatColumn(rows.map((row) => row[name])));
+  const head = names.map((text, n) => ({
+    text,
+    isRight: columns[n]!.some((cell) => cell.isRight),
+  }));
+  return [head, ...rows.map((_, n) => columns.map((cells) => cells[n]!))];
 }
 
-function formatCell(value: unknown): Cell {
-  if (value === undefined || value === null) return { text: "", isRight: false };
-  if (typeof value !== "number") return { text: String(value), isRight: typeof value === "bigint" };
-  return { text: formatNumber(value), isRight: true };
+function formatColumn(values: readonly unknown[]): Cell[] {
+  const numbers = values.filter((value) => typeof value === "number");
+  const rounded = roundApart(numbers, DIGITS).values();
+  return values.map((value) => {
+    if (value === undefined || value === null) return { text: "", isRight: false };
+    if (typeof value === "number") {
+      return { text: numberText(rounded.next().value!), isRight: true };
+    }
+    return { text: String(value), isRight: typeof value === "bigint" };
+  });
 }
 
-function formatNumber(value: number): string {
-  if (Number.isInteger(value) || !Number.isFinite(value)) return String(value);
+function numberText(value: number): string {
   // Errors below one another are told apart by their exponents.
-  if (Math.abs(value) < 1e-3) return Number(value.toPrecision(DIGITS)).toExponential();
-  return String(Number(value.toPrecision(DIGITS)));
+  const isSmall = !Number.isInteger(value) && Math.abs(value) < 1e-3;
+  return isSmall ? value.toExponential() : String(value);
 }
 
 function tableText(lines: readonly (readonly Cell[])[], caption: string | undefined): string {

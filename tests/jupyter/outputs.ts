@@ -32,10 +32,12 @@ function write(name: string, sources: readonly string[]): string {
   return path;
 }
 
-/** What the code cells showed: what was printed, and the plain text of displays and results. */
+/** What the code cells showed: what was printed, the plain text of displays and results, and errors. */
 function shown({ cells }: Notebook): string[][] {
   return cells.map(({ outputs = [] }) => {
-    const texts = outputs.map(({ text, data }) => joined(text ?? (data?.["text/plain"] as string)));
+    const texts = outputs.map(({ text, data, ...error }) =>
+      joined((text ?? data?.["text/plain"] ?? (error as { evalue?: string }).evalue) as string)
+    );
     return texts.join("\n").split("\n").filter((line) => line !== "");
   });
 }
@@ -72,19 +74,24 @@ ${cell}`);
   return { path: write(name, sources), expected };
 }
 
+/** Runs a notebook in a client that stops to listen when a cell has ended. */
+async function runPlainly(path: string, ...flags: string[]): Promise<Notebook> {
+  const program = "from nbclient.cli import main; main()";
+  const args = [path, "--inplace", "--timeout=60", "--kernel_name=deno", ...flags];
+  const result = await runCommand([jupyter.python, "-c", program, ...args], {
+    timeout: 150,
+    env: { ...jupyter.env, NO_COLOR: "1" },
+  });
+  assert(result.ok, `${result.ending}: ${result.stderr}`);
+  return readNotebook(path);
+}
+
 describe("no output is lost or shown below another cell", () => {
   it("by the helpers, in a client that stops to listen when a cell has ended", async () => {
     // The result of an import alone would be the module.
     const first = 'import "@denoformers/attention/notebook";\nnull;';
     const { path, expected } = writeMany("with_helpers", first, 120);
-    const program = "from nbclient.cli import main; main()";
-    const args = [path, "--inplace", "--timeout=60", "--kernel_name=deno"];
-    const result = await runCommand([jupyter.python, "-c", program, ...args], {
-      timeout: 150,
-      env: { ...jupyter.env, NO_COLOR: "1" },
-    });
-    assert(result.ok, `${result.ending}: ${result.stderr}`);
-    assertEquals(shown(readNotebook(path)), expected);
+    assertEquals(shown(await runPlainly(path)), expected);
   });
 
   it("by notebook:run, in a notebook without the helpers", async () => {
@@ -94,6 +101,88 @@ describe("no output is lost or shown below another cell", () => {
     assert(ok, messages);
     assertEquals(shown(readNotebook(path)), expected);
   });
+});
+
+describe("no output is lost, whichever way a cell ends", () => {
+  const LINES = 300;
+  const first = 'import * as nb from "@denoformers/attention/notebook";\nnull;';
+  const print = `for (let n = 0; n < ${LINES}; n++) console.log(\`print \${n}\`);\n`;
+  const printed = Array.from({ length: LINES }, (_, n) => `print ${n}`);
+
+  it("by an error, in a client that stops to listen when a cell has ended", async () => {
+    const ends = [
+      ['throw new Error("diverged");', "diverged"],
+      ['throw "a text";', "a text"],
+      ['await Promise.reject(new RangeError("rejected"));', "rejected"],
+      ['await new Promise((_, fail) => setTimeout(() => fail(Error("late")), 20));', "late"],
+      ["await nb.table(5);", "Cannot show a table: rows is number, expected an array of objects"],
+      ['({ [Symbol.for("Jupyter.display")]() { throw new Error("display"); } })', "display"],
+      [
+        'await nb.plot({ data: [] });\nthrow new Error("behind a figure");',
+        "[plot] no traces",
+        "behind a figure",
+      ],
+      [
+        `const line = nb.progress(9);\nfor (let n = 0; n < 9; n++) await line.update(n);
+throw new Error("behind progress");`,
+        "behind progress",
+      ],
+    ] as const;
+    const path = write("errors", [first, ...ends.map(([code]) => print + code)]);
+    const [, ...cells] = shown(await runPlainly(path, "--allow-errors"));
+    for (const [n, [, ...texts]] of ends.entries()) {
+      // An error comes behind all else; of the line of progress the time is not known.
+      const lines = cells[n]!.filter((line) => !line.includes("/9 "));
+      assertEquals(lines, [...printed, ...texts]);
+    }
+  });
+
+  /** Runs cells in a folder, interrupts the last one at its first line if told, and tells what it printed before its end. */
+  const program = `import json, sys
+from jupyter_client.manager import KernelManager
+folder, *cells, last = json.loads(sys.argv[1])
+manager = KernelManager(kernel_name="deno")
+manager.start_kernel(cwd=folder)
+client = manager.client()
+client.start_channels()
+client.wait_for_ready(timeout=60)
+for cell in cells:
+    client.execute_interactive(cell, output_hook=lambda message: None)
+sent = client.execute(last)
+lines = []
+try:
+    while True:
+        message = client.get_iopub_msg(timeout=2)
+        if message["parent_header"].get("msg_id") == sent and message["msg_type"] == "stream":
+            if "interrupt" in sys.argv and not lines:
+                manager.interrupt_kernel()
+            lines += message["content"]["text"].split()
+except Exception:
+    print(json.dumps({"lines": lines, "alive": manager.is_alive()}))
+client.stop_channels()
+manager.shutdown_kernel(now=True)`;
+
+  const ways = [
+    { name: "by Deno.exit()", end: "Deno.exit(0);", flags: [] },
+    { name: "by an interrupt of a busy loop", end: "while (true);", flags: ["interrupt"] },
+    {
+      name: "by an interrupt of a cell that waits",
+      end: "await new Promise(() => {});",
+      flags: ["interrupt"],
+    },
+  ];
+  for (const { name, end, flags } of ways) {
+    it(name, async () => {
+      const cells = JSON.stringify([FOLDER, first, print + end]);
+      const result = await runCommand([jupyter.python, "-c", program, cells, ...flags], {
+        timeout: 120,
+        env: jupyter.env,
+      });
+      assert(result.ok, `${result.ending}: ${result.stderr}`);
+      const lines = printed.flatMap((line) => line.split(" "));
+      assertEquals(JSON.parse(result.stdout), { lines, alive: false });
+    });
+  }
 });
 
 describe("a matrix as a cell's last value", () => {

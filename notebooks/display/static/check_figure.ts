@@ -65,12 +65,17 @@ function isObject(value: unknown): value is Attributes {
   return typeof value === "object" && value !== null;
 }
 
-/** A trace that its figure hides, or that is empty as yet, has nothing to show and is none the worse. */
+/** A trace that its figure hides, or that has no numbers as yet, has nothing to show and is none the worse. */
 function hasData(trace: Attributes): boolean {
   if (trace.visible === false || trace.visible === "legendonly") return false;
-  return ["x", "y", "z", "values"].some((name) =>
-    (trace[name] as ArrayLike<unknown> | undefined)?.length
-  );
+  return ["x", "y", "z", "values"].some((name) => holdsAny(trace[name]));
+}
+
+/** Whether an array holds more than gaps, which is what numbers are that are not finite. */
+function holdsAny(value: unknown): boolean {
+  if (typeof value === "number") return Number.isFinite(value);
+  if (typeof value !== "object") return value !== undefined;
+  return Array.from(value as ArrayLike<unknown> | null ?? []).some(holdsAny);
 }
 
 /** Pictures that would have to be loaded or decoded: nothing here does, and plotly.js would wait. */

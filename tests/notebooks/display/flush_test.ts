@@ -1,6 +1,12 @@
 // deno-lint-ignore-file no-console -- what is printed is counted
-import { Flush, type Internals, runningKernel, SHOWN } from "../../../notebooks/display/flush.ts";
-import { assert, assertEquals, assertGreaterOrEqual, assertRejects } from "@std/assert";
+import {
+  Flush,
+  type Internals,
+  runningKernel,
+  type Scope,
+  SHOWN,
+} from "../../../notebooks/display/flush.ts";
+import { assert, assertEquals, assertGreaterOrEqual, assertLess, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 
 /** A flush that waits by time, with nothing to wait for. */
@@ -17,6 +23,23 @@ function fakeInternals(): Internals & { readonly values: unknown[] } {
   };
 }
 
+/** A global scope that can be spoilt. */
+function fakeScope(): Scope & { readonly ends: (() => void)[] } {
+  const ends: (() => void)[] = [];
+  return {
+    ends,
+    JSON: { stringify: JSON.stringify },
+    addEventListener: (_, listener) => void ends.push(listener),
+  };
+}
+
+/** How long something takes, in milliseconds. */
+function timeOf(run: () => unknown): number {
+  const start = performance.now();
+  run();
+  return performance.now() - start;
+}
+
 describe("runningKernel()", () => {
   it("is undefined outside of a kernel", () => {
     assertEquals(runningKernel(), undefined);
@@ -24,7 +47,7 @@ describe("runningKernel()", () => {
 });
 
 describe("Flush", () => {
-  it("waits longer the more was printed and displayed", async () => {
+  it("waits longer the more was printed and displayed", () => {
     const { log, info, debug, warn, error } = console;
     console.log = () => {};
     try {
@@ -34,7 +57,7 @@ describe("Flush", () => {
         flush.count();
       }
       const start = performance.now();
-      await flush.wait();
+      flush.wait();
       // 50 ms, and 1 ms for each of 50 messages; timers may be a millisecond early.
       assertGreaterOrEqual(performance.now() - start, 99);
     } finally {
@@ -42,22 +65,22 @@ describe("Flush", () => {
     }
   });
 
-  it("waits by time where the publisher cannot be reached", async () => {
+  it("waits by time where the publisher cannot be reached", () => {
     const sent: string[] = [];
     const port = unusedPort();
     const kernel = { broadcast: (type: string) => void sent.push(type) };
     const flush = new Flush(kernel, { hostname: "127.0.0.1", port });
     const start = performance.now();
-    await flush.wait();
+    flush.wait();
     assertGreaterOrEqual(performance.now() - start, 49);
     assertEquals(sent, []);
   });
 
   it("makes the kernel wait after it has sent a value, once", async () => {
     const internals = fakeInternals();
-    timedFlush().install(internals);
+    timedFlush().install(internals, fakeScope());
     const { broadcastResult } = internals;
-    timedFlush().install(internals);
+    timedFlush().install(internals, fakeScope());
     assert(internals.broadcastResult === broadcastResult);
     const start = performance.now();
     await internals.broadcastResult(3, "value");
@@ -65,9 +88,32 @@ describe("Flush", () => {
     assertEquals(internals.values, [[3, "value"]]);
   });
 
+  it("waits when the kernel asks what was thrown, and when the kernel ends", () => {
+    const scope = fakeScope();
+    timedFlush().install(fakeInternals(), scope);
+    const { stringify } = scope.JSON;
+    const thrown = { name: "Error", message: "m", stack: "s" };
+    assertGreaterOrEqual(
+      timeOf(() => assertEquals(stringify(thrown), '{"name":"Error","message":"m","stack":"s"}')),
+      49,
+    );
+    for (const end of scope.ends) assertGreaterOrEqual(timeOf(end), 49);
+    assertEquals(scope.ends.length, 1);
+    const others: Parameters<typeof stringify>[] = [
+      [{ name: "a", message: "b" }],
+      [thrown, null, 2],
+      [["name", "message", "stack"]],
+      [undefined],
+      [null],
+    ];
+    // Each would take 50 ms.
+    assertLess(timeOf(() => others.map((parameters) => stringify(...parameters))), 150);
+    assertEquals(stringify([1, 2], null, 1), "[\n 1,\n 2\n]");
+  });
+
   it("shows nothing for a value that has shown itself", async () => {
     const internals = fakeInternals();
-    timedFlush().install(internals);
+    timedFlush().install(internals, fakeScope());
     await internals.broadcastResult(1, { [SHOWN]: true });
     await internals.broadcastResult(2, null);
     assertEquals(internals.values, [[1, undefined], [2, null]]);
@@ -75,11 +121,11 @@ describe("Flush", () => {
 
   it("leaves what the kernel throws, and internals of another make, as they are", async () => {
     const failing: Internals = { broadcastResult: () => Promise.reject(new Error("kernel's own")) };
-    timedFlush().install(failing);
+    timedFlush().install(failing, fakeScope());
     await assertRejects(() => failing.broadcastResult(1, 2), Error, "kernel's own");
-    timedFlush().install(undefined);
+    timedFlush().install(undefined, fakeScope());
     const other = { broadcastResult: 5 } as unknown as Internals;
-    timedFlush().install(other);
+    timedFlush().install(other, fakeScope());
     assertEquals(other.broadcastResult as unknown, 5);
   });
 });

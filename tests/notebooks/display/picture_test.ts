@@ -51,6 +51,7 @@ describe("matrixPicture()", () => {
   it("says what the colours mean", async () => {
     const captions = [
       [[0, 1, 0.123456, 1], "0 (dark) to 1 (light)"],
+      [[10000.1, 10000.2, 10000.3, 10000.4], "10000.1 (dark) to 10000.4 (light)"],
       [[-0.5, 1, 0, NaN], "-1 (blue) to 1 (red); not finite: magenta"],
       [[NaN, NaN, NaN, NaN], "not finite: magenta"],
     ] as const;

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console -- what is printed is caught
 import type { Figure } from "../../../notebooks/display/figure.ts";
 import { SHOWN } from "../../../notebooks/display/flush.ts";
 import { plot } from "../../../notebooks/display/plot.ts";
@@ -54,6 +55,22 @@ describe("plot()", () => {
     assertEquals(second!.content.transient, first!.content.transient);
     assertEquals(second!.data["text/plain"], "[plot] bar (2 points)");
     assertStringIncludes(second!.data["text/html"]!, '<img width="300"');
+  });
+
+  it("says why a later figure cannot be drawn, and goes on", async () => {
+    const { error } = console;
+    const errors: string[] = [];
+    console.error = (text: string) => void errors.push(text);
+    const odd: unknown[] = [{}, { data: [{ y: [1], nme: "a" }] }, undefined];
+    const displays = await displaysOf(async () => {
+      const shown = await plot(FIGURE);
+      for (const figure of odd) await shown.update(figure as Figure);
+      await shown.update({ data: [{ y: [NaN, NaN] }, { type: "heatmap", z: [[NaN]] }] });
+    }).finally(() => console.error = error);
+    assertEquals(displays.map(({ type }) => type), ["display_data", "update_display_data"]);
+    assertEquals(errors.length, odd.length);
+    assertStringIncludes(errors[0]!, "Cannot plot: figure.data is undefined");
+    assertStringIncludes(errors[1]!, "nme");
   });
 
   it("gives a value that a cell does not show again", async () => {

@@ -1,6 +1,13 @@
 import { progress } from "../../../notebooks/display/progress.ts";
 import { displaysOf, staticDisplaysOf } from "./_displays.ts";
-import { assert, assertEquals, assertLessOrEqual, assertMatch, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertLessOrEqual,
+  assertMatch,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 
 describe("progress()", () => {
@@ -36,7 +43,7 @@ describe("progress()", () => {
     assertMatch(message!.data["text/html"]!, /<progress value="1" max="1"/);
   });
 
-  it("throws at the call on numbers that cannot be", () => {
+  it("throws at its start on what cannot be", () => {
     for (const total of [-1, NaN, Infinity]) {
       assertThrows(
         () => progress(total),
@@ -44,14 +51,43 @@ describe("progress()", () => {
         `total is ${total}, expected a number from 0`,
       );
     }
-    const bar = progress(5);
-    for (const done of [-1, 6, NaN]) {
-      assertThrows(
-        () => bar.update(done),
-        RangeError,
-        `Cannot show progress: done is ${done}, expected a number from 0 to the total of 5`,
-      );
-    }
+    const bad = (...parameters: unknown[]) => progress(...parameters as [number, string]);
+    assertThrows(() => bad("3"), TypeError, "total is string, expected a number");
+    assertThrows(() => bad(3n), TypeError, "total is bigint, expected a number");
+    assertThrows(() => bad(3, 5), TypeError, "label is number, expected a string");
+  });
+
+  const cases: [what: string, total: number, updates: unknown[], shown: string][] = [
+    ["beyond the total", 3, [4], "3/3 100 %"],
+    ["far beyond it", 3, [Infinity], "3/3 100 %"],
+    ["a sum of fractions", 0.3, [0.1 + 0.1 + 0.1], "0.3/0.3 100 %"],
+    ["a part of them", 3, [0.1 + 0.2], "0.3/3 10 %"],
+    ["less than nothing", 3, [-1], "0/3 0 %"],
+    ["no number", 4, [NaN], "0/4 0 %"],
+    ["nothing of nothing", 0, [5], "0/0 100 %"],
+    ["a BigInt", 4, [1n], "1/4 25 %"],
+    ["what is no number at all", 4, ["2"], "0/4 0 %"],
+    ["nothing said", 4, [undefined], "0/4 0 %"],
+    ["no number behind the end", 3, [3, NaN], "3/3 100 %"],
+    ["an end that comes again", 3, [3, 2, 3], "3/3 100 %"],
+  ];
+  for (const [what, total, updates, shown] of cases) {
+    it(`shows what it can, and throws nothing: ${what}`, async () => {
+      const displays = await displaysOf(() => {
+        const bar = progress(total);
+        // Nobody waits for them.
+        for (const done of updates) bar.update(done as number);
+      });
+      assertStringIncludes(displays.at(-1)!.data["text/plain"]!, `] ${shown} |`);
+    });
+  }
+
+  it("shows the end once where it goes on behind it", async () => {
+    const displays = await displaysOf(async () => {
+      const bar = progress(3);
+      for (let n = 3; n < 1000; n++) await bar.update(n, null as never);
+    });
+    assertLessOrEqual(displays.length, 20);
   });
 
   it("writes lines to standard error outside of a notebook", async () => {

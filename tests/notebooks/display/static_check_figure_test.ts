@@ -53,6 +53,7 @@ describe("checkFigure() takes", () => {
     ["typed arrays", { data: [{ y: new Float32Array([1, 2]) }] }],
     ["numbers in base64", { data: [{ y: { dtype: "f4", bdata: "AACAPwAAAEA=" } }] }],
     ["what is not finite", { data: [{ y: [1, NaN, Infinity] }] }],
+    ["rows of nothing else", { data: [{ type: "heatmap", z: [[NaN, null]] }] }],
     ["other bundles' templates", {
       data: [],
       layout: { template: { data: { scattergl: [{}] }, layout: { polar: {} } } },

@@ -51,6 +51,17 @@ describe("table()", () => {
     );
   });
 
+  it("gives as many digits as tell the numbers of a column apart", async () => {
+    const rows = [[100000.25, 1.001], [100000.5, 1 / 3], [100000.75, 1.0010004], [null, NaN]];
+    const [printed] = await printedBy(() => table(rows.map(([a, b]) => ({ a, b }))));
+    assertEquals(printed!.split("\n").slice(2).map((line) => line.trim().split(/ +/)), [
+      ["100000.25", "1.001"],
+      ["100000.5", "0.3333"],
+      ["100000.75", "1.0010004"],
+      ["NaN"],
+    ]);
+  });
+
   it("is HTML and text, with everything escaped", async () => {
     const [message] = await displaysOf(() =>
       table([{ "<a>": "<script>", n: 1 }], { caption: "A & B" })
