@@ -7,6 +7,7 @@ export function told(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (typeof value !== "object" || value === null) return String(value);
   if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (value instanceof Promise) return "a Promise that was not awaited";
   return Object.getPrototypeOf(value)?.constructor?.name ?? "an object";
 }
 

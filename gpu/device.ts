@@ -10,7 +10,7 @@ import type { DeviceInfo } from "./runtime/info.ts";
 import type { MemoryStats } from "./runtime/memory.ts";
 import type { KernelTime } from "./runtime/profiler.ts";
 import { type DeviceOptions, requestRuntime } from "./runtime/request.ts";
-import type { Runtime } from "./runtime/runtime.ts";
+import { Runtime } from "./runtime/runtime.ts";
 import { assertShape } from "./shape.ts";
 import { assertDifferentiable } from "./tensor/differentiable.ts";
 import { type Tensor, tensorFrom } from "./tensor/tensor.ts";
@@ -72,15 +72,19 @@ export function assertDevice(action: string, device: Device): void {
 
 /** No symbol can be cloned, and the error shows this one's text. */
 const NOT_CLONEABLE = Symbol(
-  "A device cannot be posted to another thread: call requestDevice() there. It",
+  "A device or its tensor cannot be posted to another thread: post data(), call requestDevice() there. It",
 );
 
 /** A GPU. Made by {@linkcode requestDevice}. */
 export class Device {
-  /** Keeps a device from being posted to another thread, which would get an object without one. */
-  private readonly notCloneable = NOT_CLONEABLE;
   /** Adapter, features and limits, as granted. */
   readonly info: DeviceInfo;
+  /**
+   * Keeps a device, and what refers to it, from being posted to another thread, which would get an object
+   * without a GPU. Cloning looks at enumerable strings alone; as a name of this form it is left out where
+   * properties are suggested.
+   */
+  private readonly "Symbol(notCloneable)" = NOT_CLONEABLE;
   readonly #runtime: Runtime;
 
   static {
@@ -89,6 +93,9 @@ export class Device {
   }
 
   private constructor(runtime: Runtime) {
+    if (!(runtime instanceof Runtime)) {
+      throw new TypeError("Cannot make a Device by new: use await requestDevice()");
+    }
     this.#runtime = runtime;
     this.info = runtime.info;
   }
@@ -279,6 +286,16 @@ export class Device {
   /** The adapter's name. */
   toString(): string {
     return `Device("${this.info.adapter}")`;
+  }
+
+  /** What `JSON.stringify` makes of it. */
+  toJSON(): string {
+    return this.toString();
+  }
+
+  /** What `console.log` shows in Deno and Node, and a Jupyter cell. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
   }
 
   #random(
