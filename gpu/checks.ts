@@ -12,6 +12,16 @@ export function told(value: unknown): string {
 }
 
 /**
+ * A BigInt that 32 bits hold as the number that it is, anything else as it is, for checks to refuse: 64-bit integers
+ * of other libraries come as BigInts.
+ */
+export function asNumber(value: unknown): unknown {
+  return typeof value === "bigint" && value >= -(2n ** 31n) && value < 2n ** 32n
+    ? Number(value)
+    : value;
+}
+
+/**
  * Options as they are, if they are an object: a number in their place, as in PyTorch's `x.sum(0)`, would else be
  * ignored.
  *

@@ -103,10 +103,12 @@ export class Device {
   /**
    * A tensor of given values.
    *
-   * @param data A number, nested arrays of numbers or booleans, or a typed array.
+   * @param data A number, nested arrays of numbers, booleans or BigInts, or a typed array.
    * @param options `shape`: default the nesting's, or flat; a flat list may take any that fits.
-   * `dtype`: default f32, bool for booleans, i32 and u32 for typed arrays of these. Numbers become
-   * f16 and bf16 on the host, rounded once. `requiresGrad`, as in all functions that make tensors.
+   * `dtype`: default f32, bool for booleans, f16, i32 and u32 for typed arrays of these; i32 for BigInts, u32 for a
+   * `BigUint64Array`. Numbers become f16 and bf16 on the host, rounded once. `requiresGrad`, as in all functions that
+   * make tensors.
+   * @throws {RangeError} For data of another shape, numbers that the type cannot hold, and BigInts beyond 32 bits.
    */
   tensor(
     data: TensorSource,
@@ -136,9 +138,9 @@ export class Device {
     value: number,
     options: TensorOptions = {},
   ): Tensor {
+    assertShape(shape, "create a tensor");
     const { dtype = "f32", requiresGrad } = checkedOptions("create a tensor", options);
     assertNumber("create a tensor", "value", value);
-    assertShape(shape, "create a tensor");
     assertDType(dtype, "create a tensor");
     assertHeldBy(dtype, value);
     assertDifferentiable(dtype, requiresGrad);
@@ -303,14 +305,16 @@ export class Device {
     shape: readonly number[],
     options: TensorOptions & { seed?: number },
   ): Tensor {
+    assertShape(shape, "create a tensor");
     const { seed = freshSeed(), dtype = "f32", requiresGrad } = checkedOptions(
       "create a tensor",
       options,
     );
-    assertShape(shape, "create a tensor");
     if (!isFloat(dtype)) {
       throw new TypeError(
-        `Cannot create a tensor of random numbers: dtype is ${dtype}, expected f32, f16 or bf16`,
+        `Cannot create a tensor of random numbers: dtype is ${
+          told(dtype)
+        }, expected f32, f16 or bf16`,
       );
     }
     return this.#own(narrow(this.#runtime, fill(this.#runtime, shape, seed), dtype), requiresGrad);

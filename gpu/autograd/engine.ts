@@ -5,7 +5,7 @@
  * nodes that are still to be visited.
  */
 import { tidy, tidyApart } from "../lifetime.ts";
-import { arrayOn, assertTensor, type TensorBase, tensorParts, variableOf } from "../tensor/base.ts";
+import { arrayOn, type TensorBase, tensorParts, variableOf } from "../tensor/base.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { formatShape, sameShape } from "../shape.ts";
 import type { Node, Variable } from "./graph.ts";
@@ -173,8 +173,7 @@ export function checkedRoot(tensor: TensorBase, gradient: Tensor | undefined): R
     }
     return { variable, gradient: device.ones(shape, { dtype }) };
   }
-  assertTensor("backward", "gradient", gradient);
-  arrayOn(device, gradient);
+  arrayOn(device, gradient, "backward", "gradient");
   if (!sameShape(gradient.shape, shape)) {
     throw new RangeError(
       `Cannot backward: gradient has shape ${formatShape(gradient.shape)}, expected ${

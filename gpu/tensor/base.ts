@@ -36,16 +36,28 @@ export let arrayOf: (tensor: TensorBase) => DeviceArray;
 /** Throws unless a value is a tensor. */
 export function assertTensor(action: string, name: string, tensor: TensorBase): void {
   if (tensor instanceof TensorBase) return;
-  throw new TypeError(`Cannot ${action}: ${name} is ${told(tensor)}, expected a Tensor`);
+  throw new TypeError(
+    `Cannot ${action}: ${name} is ${
+      told(tensor)
+    }, expected a Tensor; make one with device.tensor()`,
+  );
 }
 
-/** The array behind a tensor that must be on this device; throws if it is elsewhere or no tensor. */
-export function arrayOn(device: Device, tensor: TensorBase): DeviceArray {
-  if (!(tensor instanceof TensorBase)) {
-    throw new TypeError(
-      `Cannot compute with ${typeof tensor}: expected a Tensor, make one with device.tensor()`,
-    );
-  }
+/**
+ * The array behind a tensor that must be on this device; throws if it is elsewhere or no tensor.
+ *
+ * @param device The device.
+ * @param tensor The argument.
+ * @param action What the caller was about to do, for the message.
+ * @param name What the argument is called.
+ */
+export function arrayOn(
+  device: Device,
+  tensor: TensorBase,
+  action = "compute",
+  name = "operand",
+): DeviceArray {
+  assertTensor(action, name, tensor);
   if (tensor.device !== device) {
     const [one, other] = [device, tensor.device].map(({ info }) => `"${info.adapter}"`);
     throw new TypeError(

@@ -192,11 +192,13 @@ describe("memoryEfficientAttention() errors", () => {
     assertRefused(() => attend(q, q, { attnBias: bias }), RangeError, broadcasts);
     assertRefused(() => attend(q, q, { attnBias: deep }), RangeError, broadcasts);
     assertRefused(() => attend(q, q, { attnBias: ints }), TypeError, "attnBias has dtype i32");
-    assertRefused(
-      () => attend(q, q, { attnBias: "causal" as unknown as AttentionBias }),
-      TypeError,
-      "attnBias is string, expected a mask such as new LowerTriangularMask(), or a Tensor",
-    );
+    for (const [wrong, told] of [["causal", '"causal"'], [[1, 2], "a list of 2"], [1n, "1n"]]) {
+      assertRefused(
+        () => attend(q, q, { attnBias: wrong as unknown as AttentionBias }),
+        TypeError,
+        `attnBias is ${told}, expected a mask such as new LowerTriangularMask(), or a Tensor`,
+      );
+    }
   });
 
   it("lists every op with every reason where none fits", async () => {
