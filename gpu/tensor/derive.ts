@@ -1,7 +1,7 @@
 /** How functions of tensors make their results, and have them recorded. */
 import { type DeviceArray, withLayout } from "../array.ts";
 import { told } from "../checks.ts";
-import { record } from "../autograd/record.ts";
+import { noteEnd, record } from "../autograd/record.ts";
 import type { Layout } from "../layout.ts";
 import type { MapOperand } from "../ops/map.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -35,6 +35,20 @@ export function operandOf(action: string, tensor: Tensor, other: Tensor | number
       told(other)
     }, expected a tensor or a number; make a tensor with device.tensor()`,
   );
+}
+
+/**
+ * The result of a function that has no gradient, which an error of a backward pass will say.
+ *
+ * @returns The result.
+ */
+export function unlinked(
+  name: string,
+  inputs: readonly (Tensor | undefined)[],
+  output: Tensor,
+): Tensor {
+  noteEnd(inputs, [output], `${name} has no gradient; compute it of floats by what has one`);
+  return output;
 }
 
 /**

@@ -18,7 +18,7 @@ import {
 import type { MapOperand } from "../ops/map.ts";
 import { assertDropout, dropout as dropoutOf } from "../random/dropout.ts";
 import { arrayOf, arrayOn } from "./base.ts";
-import { derive, linked, operandOf, viewOf } from "./derive.ts";
+import { derive, linked, operandOf, unlinked, viewOf } from "./derive.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Functions of two operands that have gradients. */
@@ -118,17 +118,19 @@ function gradientOf(
 /** A comparison of two operands, which has no gradient. */
 export function compare(tensor: Tensor, name: ComparisonName, other: Tensor | number): Tensor {
   const operand = operandOf(name, tensor, other);
-  return derive(tensor, (runtime, array) => binary(runtime, name, array, operand));
+  const out = derive(tensor, (runtime, array) => binary(runtime, name, array, operand));
+  return unlinked(name, [tensor, typeof other === "number" ? undefined : other], out);
 }
 
 /** A function of truth values. */
 export function logical(name: "and" | "or" | "not", tensor: Tensor, other?: Tensor): Tensor {
-  return derive(tensor, (runtime, array) => {
+  const out = derive(tensor, (runtime, array) => {
     const operands = name === "not"
       ? [array]
       : [array, arrayOn(tensor.device, other!, `logical ${name}`)];
     return logicalOf(runtime, name, operands);
   });
+  return unlinked(`logical ${name}`, [tensor, other], out);
 }
 
 /** `condition ? tensor : other`. Where one is not picked its gradient is 0, whatever arrives there. */

@@ -21,7 +21,7 @@ import { embed } from "../ops/embed.ts";
 import { copy } from "../ops/map.ts";
 import { assertShape, normalizeAxis } from "../shape.ts";
 import { arrayOf } from "./base.ts";
-import { derive, linked, viewOf } from "./derive.ts";
+import { derive, linked, unlinked, viewOf } from "./derive.ts";
 import { cat, stack } from "./join.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -194,5 +194,7 @@ export function to(tensor: Tensor, dtype: DType): Tensor {
   const out = dtype === array.dtype
     ? viewOf(tensor, (layout) => layout)
     : derive(tensor, (runtime) => copy(runtime, array, dtype));
-  return isFloat(dtype) ? linked("to", tensor, out, (gradient) => gradient) : out;
+  return isFloat(dtype)
+    ? linked("to", tensor, out, (gradient) => gradient)
+    : unlinked(`to("${dtype}")`, [tensor], out);
 }

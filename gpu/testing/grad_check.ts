@@ -163,6 +163,7 @@ async function backwardOf(
   const used = [...leaves];
   try {
     const { result, seeds } = noteSeeds(() => withRecording(true, () => tidy(() => fn(...leaves))));
+    assertTensor("gradCheck", "the function's result", result);
     used.push(result);
     const upstream = result.device.randn(result.shape, { seed, dtype: result.dtype });
     used.push(upstream);
