@@ -99,6 +99,13 @@ describe("memoryEfficientAttention()", () => {
   });
 });
 
+it("attnBias: null is none, as xformers' None", async () => {
+  using q = device.randn([1, 33, 2, 8], { seed: 1 });
+  using plain = memoryEfficientAttention(q, q, q);
+  using same = memoryEfficientAttention(q, q, q, { attnBias: null });
+  assertEquals(await same.data(), await plain.data());
+});
+
 describe("memoryEfficientAttention() errors", () => {
   const q = device.zeros([2, 5, 4, 8]);
 
