@@ -18,7 +18,16 @@ export interface HalfArray extends ArrayLike<number>, ArrayBufferView {
 }
 
 /** What a tensor can be made from. */
-export type TensorSource = NestedValues | Numbers | BigInt64Array | BigUint64Array;
+export type TensorSource =
+  | NestedValues
+  | Float32Array
+  | Float64Array
+  | HalfArray
+  | Int32Array
+  | Uint32Array
+  | Uint8Array
+  | BigInt64Array
+  | BigUint64Array;
 
 /** Whole numbers, such as indices and lengths; BigInts count as the numbers that they are. */
 export type IntegerList =
@@ -29,7 +38,8 @@ export type IntegerList =
   | BigInt64Array
   | BigUint64Array;
 
-type Numbers = Float32Array | Float64Array | HalfArray | Int32Array | Uint32Array | Uint8Array;
+/** Numbers in memory. */
+type Numbers = Exclude<TensorSource, NestedValues | BigInt64Array | BigUint64Array>;
 
 /** Values ready to be uploaded. */
 export interface Parsed {

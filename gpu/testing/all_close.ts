@@ -59,8 +59,8 @@ interface Mismatch {
  * equal where both sides have one; a flat list goes with any shape of as many elements. The default
  * tolerances are those for f32; `atol` and `rtol` are given together or not at all.
  *
- * With a tensor on either side it reads that back, so await it: without `await` a difference is an unhandled
- * rejection, which fails the run but not the test. Two tensors must agree in dtype too, and the default tolerances
+ * With a tensor on either side it reads that back, so await it: without `await` a difference fails the run of
+ * `deno test`, but names no test. Two tensors must agree in dtype too, and the default tolerances
  * are those for the dtype.
  *
  * @param actual The values under test.
@@ -109,9 +109,35 @@ export function assertAllClose(
 ): void | Promise<void> {
   checkedOptions("compare tensors", options);
   if (actual instanceof TensorBase || expected instanceof TensorBase) {
-    return compareTensors(actual, expected, options);
+    return comparisonOf(actual, expected, options);
   }
   compare(elementsOf(actual, "actual"), elementsOf(expected, "expected"), options, "f32");
+}
+
+/** Comparisons that wait for their tensors. */
+let pending = 0;
+
+/** A file of tests ends without waiting for what its last test left behind: a difference would pass unseen. */
+function assertNonePending(): void {
+  if (pending === 0) return;
+  throw new Error(
+    "Cannot compare tensors: the tests ended before an assertAllClose() did; await assertAllClose()",
+  );
+}
+
+async function comparisonOf(
+  actual: Tensor | AllCloseValues,
+  expected: Tensor | AllCloseValues,
+  options: AllCloseOptions,
+): Promise<void> {
+  // Node has no such event. The same listener is added once.
+  globalThis.addEventListener?.("unload", assertNonePending);
+  pending++;
+  try {
+    await compareTensors(actual, expected, options);
+  } finally {
+    pending--;
+  }
 }
 
 async function compareTensors(
