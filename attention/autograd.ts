@@ -1,6 +1,6 @@
 /** Attention as an operation that a backward pass knows. */
 import { checkedOptions } from "../gpu/checks.ts";
-import { isRecorded, record } from "../gpu/autograd/record.ts";
+import { isRecorded, noteEnd, record } from "../gpu/autograd/record.ts";
 import type { Gradients } from "../gpu/autograd/graph.ts";
 import { withLayout } from "../gpu/array.ts";
 import { arrayOf, tensorParts } from "../gpu/tensor/base.ts";
@@ -41,7 +41,12 @@ export function recordedAttention(
     );
   }
   const bias = inputs.biasTensor;
-  if (!isRecorded([query, key, value, bias])) return forwardOp.forward(inputs, { lse: wantsLse });
+  if (!isRecorded([query, key, value, bias])) {
+    const result = forwardOp.forward(inputs, { lse: wantsLse });
+    const outputs = result.lse ? [result.out, result.lse] : [result.out];
+    noteEnd([query, key, value, bias], outputs, `${name} ran in noGrad(); compute it outside`);
+    return result;
+  }
   const backwardOp = chooseOp(
     name,
     inputs,

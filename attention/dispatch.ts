@@ -1,4 +1,7 @@
-/** Which op computes: the first that has nothing against the inputs. */
+/**
+ * What an op is, forward and backward, and the choice of one: the first of a list that has nothing against the inputs.
+ * The lists, best first, are in `ops/mod.ts`.
+ */
 import type { DeviceArray } from "../gpu/array.ts";
 import type { Tensor } from "../gpu/tensor/tensor.ts";
 import type { AttentionInputs } from "./inputs.ts";

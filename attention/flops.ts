@@ -29,7 +29,7 @@ export function attentionFlops(
   query: Pick<Tensor, "shape">,
   key: Pick<Tensor, "shape">,
   value: Pick<Tensor, "shape">,
-  options: { attnBias?: AttentionBias | Tensor | undefined } = {},
+  options: { attnBias?: AttentionBias | Tensor | null | undefined } = {},
 ): AttentionFlops {
   const { attnBias } = checkedOptions("count attention's operations", options);
   for (const [name, tensor] of Object.entries({ query, key, value })) {
@@ -40,7 +40,8 @@ export function attentionFlops(
     );
   }
   if (
-    attnBias !== undefined && !(attnBias instanceof AttentionBias || attnBias instanceof Tensor)
+    attnBias !== undefined && attnBias !== null &&
+    !(attnBias instanceof AttentionBias || attnBias instanceof Tensor)
   ) {
     throw new TypeError(
       `Cannot count attention's operations: attnBias is ${

@@ -26,9 +26,10 @@ import {
 export interface AttentionOptions {
   /**
    * A mask; or a tensor that broadcasts to `[B, H, Mq, Mkv]` (`[B, Mq, Mkv]` for 3-D inputs,
-   * `[B, G, H, Mq, Mkv]` for 5-D): f32, f16 or bf16 is added to the scaled scores, bool means "may attend".
+   * `[B, G, H, Mq, Mkv]` for 5-D): f32, f16 or bf16 is added to the scaled scores, bool means "may attend". `null` is
+   * none, as `undefined`.
    */
-  attnBias?: AttentionBias | Tensor | undefined;
+  attnBias?: AttentionBias | Tensor | null | undefined;
   /** Probability of dropping a weight, in [0, 1]. Default 0. Applied whenever it is above 0. */
   p?: number | undefined;
   /** Seed of the dropout, a whole number below 2^53; default a new one every time. */
@@ -159,7 +160,7 @@ export function attentionInputs(
 function checkedOutput(name: string, dtype: DType): FloatDType {
   if (!isFloat(dtype)) {
     throw new TypeError(
-      `Cannot run ${name}: outputDtype is ${JSON.stringify(dtype)}, expected f32, f16 or bf16`,
+      `Cannot run ${name}: outputDtype is ${told(dtype)}, expected f32, f16 or bf16`,
     );
   }
   return dtype;

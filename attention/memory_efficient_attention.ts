@@ -1,5 +1,6 @@
 /** The public functions: check the arguments, choose an op, run it. */
 import { checkedOptions } from "../gpu/checks.ts";
+import { noteEnd } from "../gpu/autograd/record.ts";
 import type { Tensor } from "../gpu/tensor/tensor.ts";
 import { recordedAttention } from "./autograd.ts";
 import { chooseOp, type ForwardResult } from "./dispatch.ts";
@@ -110,7 +111,9 @@ export interface AttentionWithLse {
 
 /**
  * As {@linkcode memoryEfficientAttentionForward}, and the log-sum-exp of the scores with it: what
- * {@linkcode memoryEfficientAttentionBackward} needs. With dropout, give both the same `seed`.
+ * {@linkcode memoryEfficientAttentionBackward} needs. With dropout, give both the same `seed`. Neither result is
+ * recorded for `backward()`, whatever the name says, which is xformers'; both of
+ * {@linkcode memoryEfficientAttentionPartial} are.
  */
 export function memoryEfficientAttentionForwardRequiresGrad(
   query: Tensor,
@@ -168,16 +171,27 @@ export function memoryEfficientAttentionPartial(
   return { out, lse: lse! };
 }
 
+/** Runs a function that is never recorded. */
 function run(
   name: string,
   query: Tensor,
   key: Tensor,
   value: Tensor,
   options: AttentionForwardOptions,
-  lse: boolean,
+  wantsLse: boolean,
 ): ForwardResult {
   const inputs = attentionInputs(name, query, key, value, options);
   const { op } = options;
   const forced = op === undefined ? undefined : forwardOpBehind(name, op);
-  return chooseOp(name, inputs, forwardOpsFor(inputs), forced).forward(inputs, { lse });
+  const chosen = chooseOp(name, inputs, forwardOpsFor(inputs), forced);
+  const { out, lse } = chosen.forward(inputs, { lse: wantsLse });
+  const recorded = wantsLse
+    ? "memoryEfficientAttentionPartial, whose out and lse have gradients"
+    : "memoryEfficientAttention";
+  noteEnd(
+    [query, key, value, inputs.biasTensor],
+    lse ? [out, lse] : [out],
+    `${name} is never recorded; use ${recorded}`,
+  );
+  return { out, lse };
 }

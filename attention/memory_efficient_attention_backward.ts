@@ -2,6 +2,7 @@
 import { checkedOptions, told } from "../gpu/checks.ts";
 import { isFloat } from "../gpu/dtype.ts";
 import { withLayout } from "../gpu/array.ts";
+import { noteEnd } from "../gpu/autograd/record.ts";
 import { formatShape, sameShape } from "../gpu/shape.ts";
 import { arrayOn } from "../gpu/tensor/base.ts";
 import { Tensor } from "../gpu/tensor/tensor.ts";
@@ -128,6 +129,11 @@ export function memoryEfficientAttentionBackward(
   );
   const needs = { query: true, key: true, value: true, bias: needsBias };
   const result = chosen.backward(inputs, given, needs);
+  noteEnd(
+    [query, key, value, inputs.biasTensor, grad],
+    Object.values(result).filter((gradient) => gradient !== undefined),
+    `${name} is never recorded; second derivatives are not supported`,
+  );
   return {
     dQuery: result.query!,
     dKey: result.key!,

@@ -1,5 +1,5 @@
 /** Joins results of attention over disjoint sets of keys. */
-import { checkedOptions } from "../gpu/checks.ts";
+import { checkedOptions, told } from "../gpu/checks.ts";
 import { type DType, isFloat } from "../gpu/dtype.ts";
 import { allocate, type DeviceArray } from "../gpu/array.ts";
 import type { Gradients } from "../gpu/autograd/graph.ts";
@@ -146,7 +146,9 @@ function stacked(name: string, split: Tensor | readonly Tensor[]): Tensor {
   if (split instanceof Tensor) return split;
   if (!Array.isArray(split)) {
     throw new TypeError(
-      `Cannot merge attentions: ${name} is ${typeof split}, expected a list of tensors or one tensor`,
+      `Cannot merge attentions: ${name} is ${
+        told(split)
+      }, expected a list of tensors or one tensor`,
     );
   }
   if (split.length === 0) {

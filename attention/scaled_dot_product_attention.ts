@@ -18,7 +18,7 @@ export interface ScaledDotProductAttentionOptions {
    * to the scaled scores. Or one of the masks that `memoryEfficientAttention` takes, as PyTorch takes
    * those of `torch.nn.attention.bias`; its batch is then all leading axes in one.
    */
-  attnMask?: Tensor | AttentionBias | undefined;
+  attnMask?: Tensor | AttentionBias | null | undefined;
   /** Probability of dropping a weight, in [0, 1]; always applied, pass 0 outside training. Default 0. */
   dropoutP?: number | undefined;
   /**
@@ -143,7 +143,7 @@ function lastThree(shape: readonly number[]): number[] {
 
 function assertInputs(query: Tensor, key: Tensor, value: Tensor, enableGqa: boolean): void {
   for (const [name, tensor] of [["query", query], ["key", key], ["value", value]] as const) {
-    if (!(tensor instanceof Tensor)) fail(TypeError, `${name} is ${typeof tensor}`, "a Tensor");
+    if (!(tensor instanceof Tensor)) fail(TypeError, `${name} is ${told(tensor)}`, "a Tensor");
   }
   const inputs = `query is ${formatShape(query.shape)}, key ${formatShape(key.shape)} and value ${
     formatShape(value.shape)
@@ -189,7 +189,7 @@ function assertOptions(
   if (!isProbability(dropoutP)) {
     fail(RangeError, `dropoutP is ${told(dropoutP)}`, "a probability in [0, 1]");
   }
-  if (attnMask === undefined) return;
+  if (attnMask === undefined || attnMask === null) return;
   if (isCausal) {
     fail(
       RangeError,
@@ -201,7 +201,7 @@ function assertOptions(
   if (!(attnMask instanceof Tensor)) {
     fail(
       TypeError,
-      `attnMask is ${typeof attnMask}`,
+      `attnMask is ${told(attnMask)}`,
       "a Tensor or a mask such as LowerTriangularMask",
     );
   }

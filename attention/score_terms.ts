@@ -39,17 +39,19 @@ export function scoreTerms(
   device: Device,
   sizes: AttentionSizes,
   rank: number,
-  attnBias: AttentionBias | Tensor | undefined,
+  attnBias: AttentionBias | Tensor | null | undefined,
   shapes: string,
 ): Pick<ScoreTerms, "mask" | "bias" | "biasTensor"> {
-  if (attnBias === undefined) return { mask: NO_MASK, bias: undefined, biasTensor: undefined };
+  if (attnBias === undefined || attnBias === null) {
+    return { mask: NO_MASK, bias: undefined, biasTensor: undefined };
+  }
   if (attnBias instanceof Tensor) {
     const bias = checkedBias(name, device, sizes, rank, attnBias);
     return { mask: NO_MASK, bias, biasTensor: attnBias };
   }
   if (!(attnBias instanceof AttentionBias)) {
     throw new TypeError(
-      `Cannot run ${name}: attnBias is ${typeof attnBias}, expected a mask such as ` +
+      `Cannot run ${name}: attnBias is ${told(attnBias)}, expected a mask such as ` +
         "new LowerTriangularMask(), or a Tensor",
     );
   }
@@ -117,14 +119,18 @@ export function checkedAlibi(
   if (Array.isArray(slopes)) {
     if (slopes.length !== G * H || !slopes.every((slope) => Number.isFinite(slope))) {
       throw new RangeError(
-        `Cannot run ${name}: alibiSlopes are [${slopes}], ${expected}, all of them finite`,
+        `Cannot run ${name}: alibiSlopes are ${
+          formatShape(slopes)
+        }, ${expected}, all of them finite`,
       );
     }
     return slopes;
   }
   if (!(slopes instanceof Tensor)) {
     throw new TypeError(
-      `Cannot run ${name}: alibiSlopes is ${typeof slopes}, expected a Tensor or an array of numbers`,
+      `Cannot run ${name}: alibiSlopes is ${
+        told(slopes)
+      }, expected a Tensor or an array of numbers`,
     );
   }
   const array = arrayOn(device, slopes);

@@ -7,7 +7,18 @@ export function told(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (typeof value !== "object" || value === null) return String(value);
   if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (value instanceof Promise) return "a Promise that was not awaited";
   return Object.getPrototypeOf(value)?.constructor?.name ?? "an object";
+}
+
+/**
+ * A BigInt that 32 bits hold as the number that it is, anything else as it is, for checks to refuse: 64-bit integers
+ * of other libraries come as BigInts.
+ */
+export function asNumber(value: unknown): unknown {
+  return typeof value === "bigint" && value >= -(2n ** 31n) && value < 2n ** 32n
+    ? Number(value)
+    : value;
 }
 
 /**

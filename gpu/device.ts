@@ -10,7 +10,7 @@ import type { DeviceInfo } from "./runtime/info.ts";
 import type { MemoryStats } from "./runtime/memory.ts";
 import type { KernelTime } from "./runtime/profiler.ts";
 import { type DeviceOptions, requestRuntime } from "./runtime/request.ts";
-import type { Runtime } from "./runtime/runtime.ts";
+import { Runtime } from "./runtime/runtime.ts";
 import { assertShape } from "./shape.ts";
 import { assertDifferentiable } from "./tensor/differentiable.ts";
 import { type Tensor, tensorFrom } from "./tensor/tensor.ts";
@@ -72,15 +72,19 @@ export function assertDevice(action: string, device: Device): void {
 
 /** No symbol can be cloned, and the error shows this one's text. */
 const NOT_CLONEABLE = Symbol(
-  "A device cannot be posted to another thread: call requestDevice() there. It",
+  "A device or its tensor cannot be posted to another thread: post data(), call requestDevice() there. It",
 );
 
 /** A GPU. Made by {@linkcode requestDevice}. */
 export class Device {
-  /** Keeps a device from being posted to another thread, which would get an object without one. */
-  private readonly notCloneable = NOT_CLONEABLE;
   /** Adapter, features and limits, as granted. */
   readonly info: DeviceInfo;
+  /**
+   * Keeps a device, and what refers to it, from being posted to another thread, which would get an object
+   * without a GPU. Cloning looks at enumerable strings alone; as a name of this form it is left out where
+   * properties are suggested.
+   */
+  private readonly "Symbol(notCloneable)" = NOT_CLONEABLE;
   readonly #runtime: Runtime;
 
   static {
@@ -89,6 +93,9 @@ export class Device {
   }
 
   private constructor(runtime: Runtime) {
+    if (!(runtime instanceof Runtime)) {
+      throw new TypeError("Cannot make a Device by new: use await requestDevice()");
+    }
     this.#runtime = runtime;
     this.info = runtime.info;
   }
@@ -96,10 +103,12 @@ export class Device {
   /**
    * A tensor of given values.
    *
-   * @param data A number, nested arrays of numbers or booleans, or a typed array.
+   * @param data A number, nested arrays of numbers, booleans or BigInts, or a typed array.
    * @param options `shape`: default the nesting's, or flat; a flat list may take any that fits.
-   * `dtype`: default f32, bool for booleans, i32 and u32 for typed arrays of these. Numbers become
-   * f16 and bf16 on the host, rounded once. `requiresGrad`, as in all functions that make tensors.
+   * `dtype`: default f32, bool for booleans, f16, i32 and u32 for typed arrays of these; i32 for BigInts, u32 for a
+   * `BigUint64Array`. Numbers become f16 and bf16 on the host, rounded once. `requiresGrad`, as in all functions that
+   * make tensors.
+   * @throws {RangeError} For data of another shape, numbers that the type cannot hold, and BigInts beyond 32 bits.
    */
   tensor(
     data: TensorSource,
@@ -129,9 +138,9 @@ export class Device {
     value: number,
     options: TensorOptions = {},
   ): Tensor {
+    assertShape(shape, "create a tensor");
     const { dtype = "f32", requiresGrad } = checkedOptions("create a tensor", options);
     assertNumber("create a tensor", "value", value);
-    assertShape(shape, "create a tensor");
     assertDType(dtype, "create a tensor");
     assertHeldBy(dtype, value);
     assertDifferentiable(dtype, requiresGrad);
@@ -281,19 +290,31 @@ export class Device {
     return `Device("${this.info.adapter}")`;
   }
 
+  /** What `JSON.stringify` makes of it. */
+  toJSON(): string {
+    return this.toString();
+  }
+
+  /** What `console.log` shows in Deno and Node, and a Jupyter cell. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
+  }
+
   #random(
     fill: typeof rand,
     shape: readonly number[],
     options: TensorOptions & { seed?: number },
   ): Tensor {
+    assertShape(shape, "create a tensor");
     const { seed = freshSeed(), dtype = "f32", requiresGrad } = checkedOptions(
       "create a tensor",
       options,
     );
-    assertShape(shape, "create a tensor");
     if (!isFloat(dtype)) {
       throw new TypeError(
-        `Cannot create a tensor of random numbers: dtype is ${dtype}, expected f32, f16 or bf16`,
+        `Cannot create a tensor of random numbers: dtype is ${
+          told(dtype)
+        }, expected f32, f16 or bf16`,
       );
     }
     return this.#own(narrow(this.#runtime, fill(this.#runtime, shape, seed), dtype), requiresGrad);

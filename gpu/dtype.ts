@@ -1,4 +1,5 @@
 /** Element types: how they lie in a buffer and how a kernel reads and writes them. */
+import { told } from "./checks.ts";
 import { decodeHalves, type HalfDType, halfWgsl, roundToHalf } from "./half.ts";
 
 /**
@@ -95,7 +96,7 @@ export function assertDType(dtype: DType, action: string): void {
   // A list of one name would be taken for the name.
   if (typeof dtype !== "string" || !Object.hasOwn(ENCODINGS, dtype)) {
     throw new TypeError(
-      `Cannot ${action}: dtype ${JSON.stringify(dtype)} is not supported, ` +
+      `Cannot ${action}: dtype ${told(dtype)} is not supported, ` +
         `expected one of ${Object.keys(ENCODINGS).join(", ")}`,
     );
   }

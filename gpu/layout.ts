@@ -3,10 +3,11 @@
  * Every view (reshape, permute, slice, expand...) is a new layout over the same buffer; these
  * functions are pure and copy nothing.
  */
-import { checkedArray } from "./checks.ts";
+import { checkedArray, told } from "./checks.ts";
 import {
   contiguousStrides,
   formatShape,
+  fromStart,
   MAX_RANK,
   normalizeAxis,
   numel,
@@ -45,7 +46,7 @@ export function permuteLayout(layout: Layout, order: readonly number[]): Layout 
     .map((axis) => normalizeAxis(axis, rank, "permute axes"));
   if (axes.length !== rank || new Set(axes).size !== rank) {
     throw new RangeError(
-      `Cannot permute axes: order [${order}] does not name each of ${rank} axes once`,
+      `Cannot permute axes: order ${formatShape(order)} does not name each of ${rank} axes once`,
     );
   }
   return {
@@ -66,7 +67,7 @@ export function sliceLayout(
   const at = normalizeAxis(axis, layout.shape.length, "slice");
   const size = layout.shape[at]!;
   if (!Number.isInteger(step) || step < 1) {
-    throw new RangeError(`Cannot slice: step is ${step}, expected a whole number >= 1`);
+    throw new RangeError(`Cannot slice: step is ${told(step)}, expected a whole number >= 1`);
   }
   const from = sliceBound(start, size, "start");
   const to = Math.max(from, sliceBound(end, size, "end"));
@@ -79,10 +80,10 @@ export function sliceLayout(
 
 /** As in Python, but a bound beyond the axis is an error: a clamp would hide an off-by-one. */
 function sliceBound(bound: number, size: number, name: string): number {
-  const at = bound < 0 ? bound + size : bound;
+  const at = fromStart(bound, size);
   if (!Number.isInteger(bound) || at < 0 || at > size) {
     throw new RangeError(
-      `Cannot slice: ${name} is ${bound}, expected a whole number from ${-size} to ${size}`,
+      `Cannot slice: ${name} is ${told(bound)}, expected a whole number from ${-size} to ${size}`,
     );
   }
   return at;
@@ -92,10 +93,10 @@ function sliceBound(bound: number, size: number, name: string): number {
 export function selectLayout(layout: Layout, axis: number, index: number): Layout {
   const at = normalizeAxis(axis, layout.shape.length, "select");
   const size = layout.shape[at]!;
-  const i = index < 0 ? index + size : index;
+  const i = fromStart(index, size);
   if (!Number.isInteger(index) || i < 0 || i >= size) {
     throw new RangeError(
-      `Cannot select: index ${index} is out of range for axis ${axis} of shape ${
+      `Cannot select: index ${told(index)} is out of range for axis ${axis} of shape ${
         formatShape(layout.shape)
       }`,
     );
@@ -166,6 +167,8 @@ export function resolveReshape(from: readonly number[], to: readonly number[]): 
   const fail = (why: string): never => {
     throw new RangeError(`Cannot reshape ${formatShape(from)} to ${formatShape(to)}: ${why}`);
   };
+  const odd = to.find((size) => typeof size !== "number");
+  if (odd !== undefined) fail(`got ${told(odd)}, expected whole numbers`);
   const unknown = to.filter((size) => size === -1).length;
   if (unknown > 1) fail("only one size may be -1");
   const known = numel(to.filter((size) => size !== -1));

@@ -16,7 +16,7 @@ export {
   ShaderCompileError,
 } from "./errors.ts";
 export { tidy } from "./lifetime.ts";
-export type { NestedArray, TensorSource } from "./parse.ts";
+export type { HalfArray, IntegerList, NestedArray, NestedValues, TensorSource } from "./parse.ts";
 export type { DeviceInfo, DeviceLimits } from "./runtime/info.ts";
 export type { MemoryStats } from "./runtime/memory.ts";
 export type { KernelTime } from "./runtime/profiler.ts";

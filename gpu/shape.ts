@@ -30,7 +30,7 @@ export function roundUp(value: number, multiple: number): number {
 
 /** `[2, 3]`, the way every error message shows a shape. */
 export function formatShape(shape: readonly number[]): string {
-  return `[${shape.join(", ")}]`;
+  return `[${Array.from(shape, told).join(", ")}]`;
 }
 
 /**
@@ -40,13 +40,17 @@ export function formatShape(shape: readonly number[]): string {
  * @param action What the caller was about to do, for the message: `create a tensor`.
  */
 export function assertShape(shape: readonly number[], action: string): void {
-  checkedArray(action, "shape", shape);
+  if (!Array.isArray(shape)) {
+    throw new TypeError(
+      `Cannot ${action}: shape is ${told(shape)}, expected a list, as in [1, 2, 3]`,
+    );
+  }
   for (const size of shape) {
     if (!Number.isSafeInteger(size) || size < 0) {
       throw new RangeError(
-        `Cannot ${action}: shape ${
-          formatShape(shape)
-        } has size ${size}, expected whole numbers >= 0`,
+        `Cannot ${action}: shape ${formatShape(shape)} has size ${
+          told(size)
+        }, expected whole numbers >= 0`,
       );
     }
   }
@@ -62,9 +66,14 @@ export function assertShape(shape: readonly number[], action: string): void {
 /** The most axes a tensor may have. Kernels carry shapes and strides in fixed-size uniforms. */
 export const MAX_RANK = 8;
 
+/** An index counted from the end, as in -1, as one counted from the start; what is no whole number as it is. */
+export function fromStart(index: number, size: number): number {
+  return Number.isInteger(index) && index < 0 ? index + size : index;
+}
+
 /** An axis counted from the end, as in -1, becomes one counted from the start. */
 export function normalizeAxis(axis: number, rank: number, action: string): number {
-  const normalized = axis < 0 ? axis + rank : axis;
+  const normalized = fromStart(axis, rank);
   if (!Number.isInteger(axis) || normalized < 0 || normalized >= rank) {
     throw new RangeError(
       `Cannot ${action}: axis ${told(axis)} is out of range for a tensor of ${rank} axes` +

@@ -1,5 +1,5 @@
 /** Multi-head self-attention as a layer. */
-import { assertNotNegative, checkedOptions } from "../../gpu/checks.ts";
+import { assertNotNegative, checkedOptions, told } from "../../gpu/checks.ts";
 import { assertDevice, type Device } from "../../gpu/device.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
@@ -99,7 +99,7 @@ export class Attention extends Module {
     }
     if (attention !== "memory-efficient" && attention !== "math") {
       throw new RangeError(
-        `Cannot make Attention: attention is ${JSON.stringify(attention)}, ` +
+        `Cannot make Attention: attention is ${told(attention)}, ` +
           'expected "memory-efficient" or "math"',
       );
     }
@@ -126,7 +126,7 @@ export class Attention extends Module {
    */
   forward(
     x: Tensor,
-    options: { attnBias?: AttentionBias | Tensor | undefined } = {},
+    options: { attnBias?: AttentionBias | Tensor | null | undefined } = {},
   ): Tensor {
     const { attnBias } = checkedOptions("run Attention", options);
     const dim = this.proj.weight.shape[1]!;

@@ -104,7 +104,7 @@ export class Block extends Module {
    */
   forward(
     x: Tensor,
-    options: { attnBias?: AttentionBias | Tensor | undefined } = {},
+    options: { attnBias?: AttentionBias | Tensor | null | undefined } = {},
   ): Tensor {
     const { attnBias } = checkedOptions("run Block", options);
     assertTensor("run Block", "input", x);

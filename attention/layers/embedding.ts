@@ -1,5 +1,5 @@
 /** A table of vectors, one for each index. */
-import { checkedOptions } from "../../gpu/checks.ts";
+import { checkedOptions, told } from "../../gpu/checks.ts";
 import { assertDevice, type Device } from "../../gpu/device.ts";
 import { freshSeed } from "../../gpu/random/philox.ts";
 import { tidy } from "../../gpu/lifetime.ts";
@@ -41,7 +41,9 @@ export class Embedding extends Module {
       !(Number.isInteger(paddingIdx) && paddingIdx >= 0 && paddingIdx < numEmbeddings)
     ) {
       throw new RangeError(
-        `Cannot make Embedding: paddingIdx is ${paddingIdx}, expected a whole number from 0 to ` +
+        `Cannot make Embedding: paddingIdx is ${
+          told(paddingIdx)
+        }, expected a whole number from 0 to ` +
           `${numEmbeddings - 1}`,
       );
     }

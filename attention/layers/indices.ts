@@ -1,5 +1,5 @@
 /** Indices that come as tensors or as numbers. */
-import { told } from "../../gpu/checks.ts";
+import { asNumber, told } from "../../gpu/checks.ts";
 import type { Device } from "../../gpu/device.ts";
 import type { TensorSource } from "../../gpu/parse.ts";
 import { arrayOn, TensorBase } from "../../gpu/tensor/base.ts";
@@ -36,10 +36,11 @@ export function indicesOn(
     );
   }
   const flat: readonly unknown[] = ArrayBuffer.isView(indices)
-    ? Array.from(indices)
+    ? Array.from<unknown>(indices)
     : ([indices] as unknown[]).flat(Infinity);
   for (const index of flat) {
-    if (Number.isInteger(index) && isValid(index as number)) continue;
+    const number = asNumber(index);
+    if (Number.isInteger(number) && isValid(number as number)) continue;
     throw new RangeError(`Cannot ${action}: ${name} has ${told(index)}, expected ${expected}`);
   }
   return device.tensor(indices, { dtype: "i32" });

@@ -151,7 +151,7 @@ export function mseLoss(
   const { reduction = "mean" } = checkedOptions("mseLoss", options);
   assertTensor("mseLoss", "input", input);
   assertReduction("mseLoss", reduction);
-  arrayOn(input.device, target);
+  arrayOn(input.device, target, "mseLoss", "target");
   if (!sameShape(input.shape, target.shape)) {
     throw new RangeError(
       `Cannot mseLoss: input and target have shapes ${formatShape(input.shape)} and ` +

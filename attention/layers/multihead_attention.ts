@@ -37,14 +37,14 @@ export interface MultiheadAttentionOptions {
 /** Options of {@linkcode MultiheadAttention.forward}. */
 export interface MultiheadAttentionForwardOptions {
   /** `[N, S]`, or `[S]` without a batch. bool: true keys are ignored; a float is added to the scores. */
-  keyPaddingMask?: Tensor | undefined;
+  keyPaddingMask?: Tensor | null | undefined;
   /** Whether to return the attention weights, which takes O(N H L S) memory. Default `true`. */
   needWeights?: boolean | undefined;
   /**
    * `[L, S]`, or `[N * numHeads, L, S]`. bool: true means that a query may not attend, the opposite of
    * `scaledDotProductAttention`; a float is added to the scores.
    */
-  attnMask?: Tensor | undefined;
+  attnMask?: Tensor | null | undefined;
   /** Whether returned weights are the mean over the heads. Default `true`. */
   averageAttnWeights?: boolean | undefined;
   /**
@@ -294,7 +294,11 @@ export class MultiheadAttention extends Module {
 }
 
 /** Throws unless a mask has a dtype that masks may have, and one of these shapes. */
-function assertMask(name: string, mask: Tensor | undefined, shapes: readonly number[][]): void {
+function assertMask(
+  name: string,
+  mask: Tensor | null | undefined,
+  shapes: readonly number[][],
+): void {
   if (mask === undefined || mask === null) return;
   assertTensor("run MultiheadAttention", name, mask);
   const fail = (kind: typeof RangeError | typeof TypeError, what: string) => {

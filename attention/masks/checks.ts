@@ -1,9 +1,10 @@
 /** Checks of the numbers that masks are made of, and of the sizes that they are used on. */
-import { told } from "../../gpu/checks.ts";
+import { asNumber, told } from "../../gpu/checks.ts";
+import type { IntegerList } from "../../gpu/parse.ts";
 import type { Window } from "./window.ts";
 
 /** Lengths, offsets or page numbers, one for each sequence or page. */
-export type Lengths = readonly number[] | Int32Array | Uint32Array;
+export type Lengths = IntegerList;
 
 /**
  * A copy of a list of whole numbers >= 0.
@@ -31,9 +32,13 @@ export function checkedLengths(
   return list;
 }
 
-/** A copy of a list, whatever it holds; throws `TypeError` if it is none. */
+/** A copy of a list, in which BigInts that may be right are numbers; throws `TypeError` if it is none. */
 export function checkedList(mask: string, name: string, list: Lengths): number[] {
-  if (Array.isArray(list) || ArrayBuffer.isView(list)) return Array.from<number>(list);
+  if (Array.isArray(list) || ArrayBuffer.isView(list)) {
+    return Array.from<number | bigint, number>(list, (value) => {
+      return (value < 0 ? value : asNumber(value)) as number;
+    });
+  }
   throw new TypeError(
     `Cannot make a ${mask}: ${name} is ${told(list)}, expected an array of numbers`,
   );
@@ -68,7 +73,9 @@ export function localWindow(mask: string, windowLeft: number, windowRight: numbe
 function checkedReach(mask: string, name: string, value: number, least: number): number {
   if (value === Infinity || (Number.isSafeInteger(value) && value >= least)) return value;
   throw new RangeError(
-    `Cannot make a ${mask}: ${name} is ${value}, expected a whole number >= ${least} or Infinity`,
+    `Cannot make a ${mask}: ${name} is ${
+      told(value)
+    }, expected a whole number >= ${least} or Infinity`,
   );
 }
 

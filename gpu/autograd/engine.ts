@@ -4,8 +4,9 @@
  * What a node saved is given back as soon as it was used. Memory beyond the result: the gradients between
  * nodes that are still to be visited.
  */
+import { type DType, isFloat } from "../dtype.ts";
 import { tidy, tidyApart } from "../lifetime.ts";
-import { arrayOn, assertTensor, type TensorBase, tensorParts, variableOf } from "../tensor/base.ts";
+import { arrayOn, type TensorBase, tensorParts, variableOf } from "../tensor/base.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { formatShape, sameShape } from "../shape.ts";
 import type { Node, Variable } from "./graph.ts";
@@ -40,6 +41,8 @@ export function runBackward(roots: readonly Root[], retainGraph: boolean): void 
   for (const [variable, gradient] of sums) {
     variable.grad?.dispose();
     variable.grad = gradient;
+    variableOf(gradient).end =
+      "a gradient is not recorded itself; second derivatives are not supported";
   }
 }
 
@@ -57,8 +60,8 @@ export function leafGradients(
   const freed = order.find(({ saved }) => saved === undefined);
   if (freed) {
     throw new Error(
-      `Cannot backward through ${freed.name} a second time: what it had saved was given back by the first; ` +
-        "pass { retainGraph: true } to the first backward(), or compute the result again",
+      `Cannot backward through ${freed.name} a second time: what it had saved was given back by the last backward(); ` +
+        "pass { retainGraph: true } to all that others follow, or compute the result again",
     );
   }
   return withRecording(false, () =>
@@ -149,17 +152,25 @@ class Sums {
   }
 }
 
+function assertFloat(start: string, dtype: DType): void {
+  if (isFloat(dtype)) return;
+  throw new TypeError(
+    `${start} has dtype ${dtype}, expected f32, f16 or bf16; only floats have gradients`,
+  );
+}
+
 /** Where `backward()` begins; without a gradient with a one, which the caller disposes. */
 export function checkedRoot(tensor: TensorBase, gradient: Tensor | undefined): Root {
   const { device } = tensorParts(tensor);
   const variable = variableOf(tensor);
   const { shape, dtype } = tensor;
   if (!variable.requiresGrad) {
+    const start = `Cannot backward: the tensor of shape ${formatShape(shape)}`;
+    assertFloat(start, dtype);
+    if (variable.end) throw new Error(`${start} is cut off from gradients: ${variable.end}`);
     throw new Error(
-      `Cannot backward: the tensor of shape ${
-        formatShape(shape)
-      } does not follow from one that requires ` +
-        "gradients; set requiresGrad = true on an input before computing, outside of noGrad()",
+      `${start} does not follow from one that requires gradients; set requiresGrad = true on an input before ` +
+        "computing",
     );
   }
   if (gradient === undefined) {
@@ -173,8 +184,7 @@ export function checkedRoot(tensor: TensorBase, gradient: Tensor | undefined): R
     }
     return { variable, gradient: device.ones(shape, { dtype }) };
   }
-  assertTensor("backward", "gradient", gradient);
-  arrayOn(device, gradient);
+  arrayOn(device, gradient, "backward", "gradient");
   if (!sameShape(gradient.shape, shape)) {
     throw new RangeError(
       `Cannot backward: gradient has shape ${formatShape(gradient.shape)}, expected ${

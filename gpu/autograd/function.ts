@@ -1,5 +1,5 @@
 /** Operations with gradients of their own, after PyTorch's `autograd.Function`. */
-import { assertFunction, checkedOptions } from "../checks.ts";
+import { assertFunction, checkedOptions, told } from "../checks.ts";
 import type { Device } from "../device.ts";
 import { type DType, isFloat } from "../dtype.ts";
 import { tidy } from "../lifetime.ts";
@@ -152,7 +152,9 @@ function deviceOf(name: string, inputs: readonly Tensor[]): Device {
   for (const input of inputs) {
     if (input instanceof TensorBase) continue;
     throw new TypeError(
-      `Cannot run ${name}: an input is ${typeof input}, expected tensors; pass other values by a closure`,
+      `Cannot run ${name}: an input is ${
+        told(input)
+      }, expected tensors; pass other values by a closure`,
     );
   }
   if (inputs.length === 0) throw new RangeError(`Cannot run ${name} of no inputs`);
@@ -173,7 +175,7 @@ function assertGradients(
   }
   for (const gradient of gradients) {
     if (gradient === undefined) continue;
-    const what = gradient instanceof TensorBase ? gradient.dtype : typeof gradient;
+    const what = gradient instanceof TensorBase ? gradient.dtype : told(gradient);
     if (gradient instanceof TensorBase && isFloat(gradient.dtype) && gradient.device === device) {
       continue;
     }

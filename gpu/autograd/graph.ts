@@ -26,6 +26,8 @@ export class Variable {
   node: Node | undefined;
   /** The gradient summed so far, of a leaf. */
   grad: Tensor | undefined;
+  /** Where it follows from what requires gradients and does not itself: what ended them, and the remedy. */
+  end: string | undefined;
   #isReleased = false;
 
   /** Made with each tensor. */

@@ -38,7 +38,11 @@ export function isRecorded(inputs: readonly (TensorBase | undefined)[]): boolean
 /** Records an operation, if it is to be: its outputs then require gradients. */
 export function record(operation: Operation): void {
   const { name, inputs, outputs, saves = [], backward, captured = [] } = operation;
-  if ((!isRecorded(inputs) && captured.length === 0) || outputs.length === 0) return;
+  if (!isRecorded(inputs) && captured.length === 0) {
+    noteEnd(inputs, outputs, `${name} ran in noGrad(); compute it outside`);
+    return;
+  }
+  if (outputs.length === 0) return;
   const variables = outputs.map((output) => variableOf(output));
   const saved = saves.map((tensor) => tensor && save(tensor));
   const edges = [...inputs.map((input) => input && edgeOf(input)), ...captured];
@@ -47,6 +51,30 @@ export function record(operation: Operation): void {
     variable.requiresGrad = true;
     variable.node = node;
   }
+}
+
+/**
+ * Notes on results of what is not recorded why gradients end there, for the error of a backward pass from what follows:
+ * that the inputs require gradients is no help to whoever has set it.
+ *
+ * @param inputs What the results were computed of; nothing is noted unless gradients flow to one, or did before.
+ * @param outputs The results.
+ * @param reason What ended them, and the remedy: `detach() ended them; leave it out`.
+ */
+export function noteEnd(
+  inputs: readonly (TensorBase | undefined)[],
+  outputs: readonly TensorBase[],
+  reason: string,
+): void {
+  let end: string | undefined;
+  for (const input of inputs) {
+    if (!input) continue;
+    const variable = variableOf(input);
+    if (variable.requiresGrad) end = reason;
+    end ??= variable.end;
+  }
+  if (end === undefined) return;
+  for (const output of outputs) variableOf(output).end = end;
 }
 
 /** A tensor whose history matters; others are no part of the graph. */

@@ -1,4 +1,5 @@
 /** Results of functions that callers write. */
+import { told } from "../checks.ts";
 import { TensorBase } from "../tensor/base.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -18,7 +19,7 @@ export function tensorsOf(action: string, result: unknown): Tensor[] {
   const list: unknown[] = Array.isArray(result) ? result : [result];
   for (const item of list) {
     if (item instanceof TensorBase) continue;
-    const what = item instanceof Promise ? "a promise" : typeof item;
+    const what = item instanceof Promise ? "a promise" : told(item);
     throw new TypeError(
       `Cannot ${action} returned ${what}, expected a tensor or an array of tensors, without waiting`,
     );

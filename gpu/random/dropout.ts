@@ -4,7 +4,7 @@
  * stored to drop the same elements again; the last word of the counter sets it apart from `rand`. One
  * thread takes the four elements of one Philox block. Time and memory O(elements).
  */
-import { isProbability } from "../checks.ts";
+import { isProbability, told } from "../checks.ts";
 import { type DeviceArray, produce } from "../array.ts";
 import { type DType, elementsPerWord, encodingOf, isFloat } from "../dtype.ts";
 import { coalesce } from "../layout.ts";
@@ -112,7 +112,7 @@ export function assertDropout(dtype: DType, p: number, seed: number): void {
     );
   }
   if (!isProbability(p)) {
-    throw new RangeError(`Cannot dropout: p is ${p}, expected a probability from 0 to 1`);
+    throw new RangeError(`Cannot dropout: p is ${told(p)}, expected a probability from 0 to 1`);
   }
   seedKey(seed);
 }

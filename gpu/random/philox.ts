@@ -5,6 +5,7 @@
  * for the host, which tests compare.
  */
 
+import { told } from "../checks.ts";
 import { drawSeed } from "./journal.ts";
 
 /** Four words of randomness or of a counter. */
@@ -73,7 +74,9 @@ export function multiplyHigh(a: number, b: number): number {
  */
 export function seedKey(seed: number): [number, number] {
   if (!Number.isSafeInteger(seed) || seed < 0) {
-    throw new RangeError(`Cannot use seed ${seed}, expected a whole number from 0 to 2^53 - 1`);
+    throw new RangeError(
+      `Cannot use seed ${told(seed)}, expected a whole number from 0 to 2^53 - 1`,
+    );
   }
   return [seed >>> 0, Math.floor(seed / 2 ** 32)];
 }

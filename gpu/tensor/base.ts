@@ -10,7 +10,7 @@ import { enroll, forgetOwner, Hold, releaseWithOwner } from "../lifetime.ts";
 import { concat } from "../ops/concat.ts";
 import { copy } from "../ops/map.ts";
 import type { NestedArray } from "../parse.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import { Runtime } from "../runtime/runtime.ts";
 import { formatShape, numel } from "../shape.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -36,16 +36,28 @@ export let arrayOf: (tensor: TensorBase) => DeviceArray;
 /** Throws unless a value is a tensor. */
 export function assertTensor(action: string, name: string, tensor: TensorBase): void {
   if (tensor instanceof TensorBase) return;
-  throw new TypeError(`Cannot ${action}: ${name} is ${told(tensor)}, expected a Tensor`);
+  throw new TypeError(
+    `Cannot ${action}: ${name} is ${
+      told(tensor)
+    }, expected a Tensor; make one with device.tensor()`,
+  );
 }
 
-/** The array behind a tensor that must be on this device; throws if it is elsewhere or no tensor. */
-export function arrayOn(device: Device, tensor: TensorBase): DeviceArray {
-  if (!(tensor instanceof TensorBase)) {
-    throw new TypeError(
-      `Cannot compute with ${typeof tensor}: expected a Tensor, make one with device.tensor()`,
-    );
-  }
+/**
+ * The array behind a tensor that must be on this device; throws if it is elsewhere or no tensor.
+ *
+ * @param device The device.
+ * @param tensor The argument.
+ * @param action What the caller was about to do, for the message.
+ * @param name What the argument is called.
+ */
+export function arrayOn(
+  device: Device,
+  tensor: TensorBase,
+  action = "compute",
+  name = "operand",
+): DeviceArray {
+  assertTensor(action, name, tensor);
   if (tensor.device !== device) {
     const [one, other] = [device, tensor.device].map(({ info }) => `"${info.adapter}"`);
     throw new TypeError(
@@ -57,16 +69,9 @@ export function arrayOn(device: Device, tensor: TensorBase): DeviceArray {
   return arrayOf(tensor);
 }
 
-/** No symbol can be cloned, and the error shows this one's text. */
-const NOT_CLONEABLE = Symbol(
-  "A tensor cannot be posted to another thread: post its data() and make a tensor there. It",
-);
-
 /** The base class of {@linkcode Tensor}; not made by hand. */
 export abstract class TensorBase {
-  /** Keeps a tensor from being posted to another thread, which would get an object without elements. */
-  private readonly notCloneable = NOT_CLONEABLE;
-  /** The device that holds the elements. */
+  /** The device that holds the elements. It also keeps a tensor from being posted to another thread. */
   readonly device: Device;
   readonly #runtime: Runtime;
   readonly #array: DeviceArray;
@@ -86,6 +91,11 @@ export abstract class TensorBase {
 
   /** Takes over the caller's reference to the array's storage. */
   protected constructor(device: Device, runtime: Runtime, array: DeviceArray) {
+    if (!(runtime instanceof Runtime)) {
+      throw new TypeError(
+        "Cannot make a Tensor by new: use device.tensor(), as in device.tensor([1, 2])",
+      );
+    }
     this.device = device;
     this.#runtime = runtime;
     this.#array = array;
@@ -164,8 +174,8 @@ export abstract class TensorBase {
     return nest(await this.data<TensorData>(), this.shape, this.dtype === "bool");
   }
 
-  /** The one element of a tensor that has one. */
-  async item(): Promise<number | boolean> {
+  /** The one element of a tensor that has one; 0 or 1 for bool, as {@linkcode data} gives it. */
+  async item(): Promise<number> {
     if (this.size !== 1) {
       throw new RangeError(
         `Cannot take the item of a tensor of shape ${
@@ -174,7 +184,7 @@ export abstract class TensorBase {
       );
     }
     const [value] = await this.data();
-    return this.dtype === "bool" ? value !== 0 : value!;
+    return value!;
   }
 
   /**
@@ -220,8 +230,33 @@ export abstract class TensorBase {
     }, dtype=${this.dtype}, device="${this.#runtime.info.adapter}"${state})`;
   }
 
-  /** What `console.log` shows in Deno. */
-  [Symbol.for("Deno.customInspect")](): string {
+  /**
+   * The same for template strings. JavaScript has no operators for tensors, and would make `tensor * 2` NaN.
+   *
+   * @throws {TypeError} Wherever a number is wanted, as in arithmetic and comparisons.
+   */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === "string") return this.toString();
+    throw new TypeError(
+      "Cannot use a tensor as a number: JavaScript's operators do not compute with tensors; write " +
+        "q.mul(2) for q * 2, await q.item() for the number in it, or `${q}` for text",
+    );
+  }
+
+  /**
+   * Keeps JSON from having a tensor without its elements.
+   *
+   * @throws {TypeError} Always.
+   */
+  toJSON(): never {
+    throw new TypeError(
+      "Cannot write a tensor as JSON: its elements are on the GPU; write await q.toArray(), or " +
+        "await q.item()",
+    );
+  }
+
+  /** What `console.log` shows in Deno and Node. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.toString();
   }
 

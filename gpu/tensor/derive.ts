@@ -1,10 +1,11 @@
 /** How functions of tensors make their results, and have them recorded. */
 import { type DeviceArray, withLayout } from "../array.ts";
-import { record } from "../autograd/record.ts";
+import { told } from "../checks.ts";
+import { noteEnd, record } from "../autograd/record.ts";
 import type { Layout } from "../layout.ts";
 import type { MapOperand } from "../ops/map.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { arrayOn, tensorFrom, tensorParts } from "./base.ts";
+import { arrayOn, TensorBase, tensorFrom, tensorParts } from "./base.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** A tensor of what a kernel makes of another's array. */
@@ -25,9 +26,29 @@ export function viewOf(tensor: Tensor, layoutOf: (layout: Layout) => Layout): Te
   });
 }
 
-/** The other operand for a kernel; throws if it is on another device or no tensor. */
-export function operandOf(tensor: Tensor, other: Tensor | number): MapOperand {
-  return typeof other === "number" ? other : arrayOn(tensor.device, other);
+/** The other operand for a kernel; throws if it is on another device, or neither tensor nor number. */
+export function operandOf(action: string, tensor: Tensor, other: Tensor | number): MapOperand {
+  if (typeof other === "number") return other;
+  if (other instanceof TensorBase) return arrayOn(tensor.device, other);
+  throw new TypeError(
+    `Cannot ${action}: got ${
+      told(other)
+    }, expected a tensor or a number; make a tensor with device.tensor()`,
+  );
+}
+
+/**
+ * The result of a function that has no gradient, which an error of a backward pass will say.
+ *
+ * @returns The result.
+ */
+export function unlinked(
+  name: string,
+  inputs: readonly (Tensor | undefined)[],
+  output: Tensor,
+): Tensor {
+  noteEnd(inputs, [output], `${name} has no gradient; compute it of floats by what has one`);
+  return output;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** What autograd adds to a tensor: whether gradients flow to it, and the gradient itself. */
 import { checkedOptions } from "../checks.ts";
 import { type DType, isFloat } from "../dtype.ts";
+import { noteEnd } from "../autograd/record.ts";
 import { checkedRoot, runBackward } from "../autograd/engine.ts";
 import { TensorBase, tensorFrom, tensorParts, variableOf } from "./base.ts";
 import type { Tensor } from "./tensor.ts";
@@ -70,7 +71,9 @@ export abstract class DifferentiableTensor extends TensorBase {
   detach(): Tensor {
     const { device, runtime, array } = tensorParts(this);
     array.storage.retain();
-    return tensorFrom(device, runtime, array);
+    const out = tensorFrom(device, runtime, array);
+    noteEnd([this], [out], "detach() ended them; leave it out");
+    return out;
   }
 
   /**

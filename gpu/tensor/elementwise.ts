@@ -1,5 +1,5 @@
 /** Elementwise functions of tensors, and their gradients. */
-import { assertNumber } from "../checks.ts";
+import { assertNumber, told } from "../checks.ts";
 import { record } from "../autograd/record.ts";
 import {
   binary,
@@ -18,7 +18,7 @@ import {
 import type { MapOperand } from "../ops/map.ts";
 import { assertDropout, dropout as dropoutOf } from "../random/dropout.ts";
 import { arrayOf, arrayOn } from "./base.ts";
-import { derive, linked, operandOf, viewOf } from "./derive.ts";
+import { derive, linked, operandOf, unlinked, viewOf } from "./derive.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Functions of two operands that have gradients. */
@@ -61,7 +61,7 @@ export function unary(tensor: Tensor, name: UnaryName): Tensor {
 export function gelu(tensor: Tensor, approximate: "none" | "tanh"): Tensor {
   if (approximate !== "none" && approximate !== "tanh") {
     throw new TypeError(
-      `Cannot gelu: approximate is ${JSON.stringify(approximate)}, expected "none" or "tanh"`,
+      `Cannot gelu: approximate is ${told(approximate)}, expected "none" or "tanh"`,
     );
   }
   return unary(tensor, approximate === "none" ? "gelu" : "geluTanh");
@@ -69,7 +69,7 @@ export function gelu(tensor: Tensor, approximate: "none" | "tanh"): Tensor {
 
 /** A function of two operands that has gradients. */
 export function arithmetic(tensor: Tensor, name: ArithmeticName, other: Tensor | number): Tensor {
-  const operand = operandOf(tensor, other);
+  const operand = operandOf(name, tensor, other);
   const out = derive(tensor, (runtime, array) => binary(runtime, name, array, operand));
   const inputs = [tensor, typeof other === "number" ? undefined : other];
   const number = typeof other === "number" ? other : undefined;
@@ -108,7 +108,7 @@ function gradientOf(
   if (name === "add") return gradient;
   if (name === "sub") return which === 0 ? gradient : gradient.neg();
   // What is not saved is not read; any number may stand for it.
-  const [a, b] = operands.map((operand = 1) => operandOf(gradient, operand)) as [
+  const [a, b] = operands.map((operand = 1) => operandOf(name, gradient, operand)) as [
     MapOperand,
     MapOperand,
   ];
@@ -117,21 +117,26 @@ function gradientOf(
 
 /** A comparison of two operands, which has no gradient. */
 export function compare(tensor: Tensor, name: ComparisonName, other: Tensor | number): Tensor {
-  return derive(tensor, (runtime, array) => binary(runtime, name, array, operandOf(tensor, other)));
+  const operand = operandOf(name, tensor, other);
+  const out = derive(tensor, (runtime, array) => binary(runtime, name, array, operand));
+  return unlinked(name, [tensor, typeof other === "number" ? undefined : other], out);
 }
 
 /** A function of truth values. */
 export function logical(name: "and" | "or" | "not", tensor: Tensor, other?: Tensor): Tensor {
-  return derive(tensor, (runtime, array) => {
-    const operands = name === "not" ? [array] : [array, arrayOn(tensor.device, other!)];
+  const out = derive(tensor, (runtime, array) => {
+    const operands = name === "not"
+      ? [array]
+      : [array, arrayOn(tensor.device, other!, `logical ${name}`)];
     return logicalOf(runtime, name, operands);
   });
+  return unlinked(`logical ${name}`, [tensor, other], out);
 }
 
 /** `condition ? tensor : other`. Where one is not picked its gradient is 0, whatever arrives there. */
 export function where(tensor: Tensor, condition: Tensor, other: Tensor | number): Tensor {
-  const operand = operandOf(tensor, other);
-  const picked = arrayOn(tensor.device, condition);
+  const operand = operandOf("where", tensor, other);
+  const picked = arrayOn(tensor.device, condition, "where", "condition");
   const out = derive(tensor, (runtime, array) => whereOf(runtime, picked, array, operand));
   record({
     name: "where",
@@ -149,7 +154,7 @@ export function where(tensor: Tensor, condition: Tensor, other: Tensor | number)
 /** `mask ? value : tensor`. */
 export function maskedFill(tensor: Tensor, mask: Tensor, value: number): Tensor {
   assertNumber("maskedFill", "value", value);
-  const filled = arrayOn(tensor.device, mask);
+  const filled = arrayOn(tensor.device, mask, "maskedFill", "mask");
   const out = derive(tensor, (runtime, array) => whereOf(runtime, filled, value, array));
   record({
     name: "maskedFill",

@@ -1,7 +1,9 @@
 /** Picking parts of a tensor by lists of indices, and the gradient: what was picked is added where it came from. */
+import { asNumber, told } from "../checks.ts";
 import { record } from "../autograd/record.ts";
 import { indexAdd, indexSelect as indexSelectOf } from "../ops/index_select.ts";
-import { formatShape, normalizeAxis } from "../shape.ts";
+import type { IntegerList } from "../parse.ts";
+import { formatShape, fromStart, normalizeAxis } from "../shape.ts";
 import { arrayOf, arrayOn } from "./base.ts";
 import { derive } from "./derive.ts";
 import type { Tensor } from "./tensor.ts";
@@ -10,12 +12,12 @@ import type { Tensor } from "./tensor.ts";
 export function indexSelect(
   tensor: Tensor,
   axis: number,
-  indices: Tensor | readonly number[],
+  indices: Tensor | IntegerList,
 ): Tensor {
   const at = normalizeAxis(axis, tensor.ndim, "indexSelect");
   const size = arrayOf(tensor).layout.shape[at]!;
   const list = isList(indices)
-    ? tensor.device.tensor(new Int32Array(fromStart(indices, size, axis)))
+    ? tensor.device.tensor(new Int32Array(placesOf(indices, size, axis)))
     : onDevice(tensor, indices);
   try {
     const places = arrayOf(list);
@@ -35,18 +37,18 @@ export function indexSelect(
   }
 }
 
-function isList(indices: Tensor | readonly number[]): indices is readonly number[] {
-  return Array.isArray(indices);
+function isList(indices: Tensor | IntegerList): indices is IntegerList {
+  return Array.isArray(indices) || ArrayBuffer.isView(indices);
 }
 
 /** Indices that count from the start, all checked. */
-function fromStart(indices: readonly number[], size: number, axis: number): number[] {
+function placesOf(indices: IntegerList, size: number, axis: number): number[] {
   // A hole in the list is no index.
-  return Array.from(indices, (index) => {
-    const place = index < 0 ? index + size : index;
-    if (!Number.isInteger(index) || place < 0 || place >= size) {
+  return Array.from<unknown, number>(indices, (index) => {
+    const place = fromStart(asNumber(index) as number, size);
+    if (!Number.isInteger(place) || place < 0 || place >= size) {
       throw new RangeError(
-        `Cannot indexSelect: index ${index} is out of range for axis ${axis} of size ${size}`,
+        `Cannot indexSelect: index ${told(index)} is out of range for axis ${axis} of size ${size}`,
       );
     }
     return place;
@@ -55,7 +57,12 @@ function fromStart(indices: readonly number[], size: number, axis: number): numb
 
 /** Indices as the kernels want them. A handle of its own. */
 function onDevice(tensor: Tensor, indices: Tensor): Tensor {
-  const { dtype, layout: { shape } } = arrayOn(tensor.device, indices);
+  const { dtype, layout: { shape } } = arrayOn(
+    tensor.device,
+    indices,
+    "indexSelect",
+    "indices",
+  );
   if (dtype !== "i32" && dtype !== "u32") {
     throw new TypeError(
       `Cannot indexSelect: indices have dtype ${dtype}, expected i32 or u32, convert with .to("i32")`,

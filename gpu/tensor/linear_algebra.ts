@@ -14,7 +14,7 @@ import type { Tensor } from "./tensor.ts";
 
 /** `[..., M, K]` times `[..., K, N]`, whose leading axes broadcast. */
 export function matmul(a: Tensor, b: Tensor): Tensor {
-  const right = arrayOn(a.device, b);
+  const right = arrayOn(a.device, b, "matmul");
   const out = derive(a, (runtime, left) => matmulOf(runtime, left, right));
   record({
     name: "matmul",
@@ -79,9 +79,10 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
 
 function assertLinear(x: Tensor, weight: Tensor, bias: Tensor | undefined): void {
   assertTensor("linear", "x", x);
-  const { device } = x;
-  const shapes = [x, weight, ...(bias ? [bias] : [])]
-    .map((tensor) => formatShape(arrayOn(device, tensor).layout.shape));
+  const operands = Object.entries(bias ? { x, weight, bias } : { x, weight });
+  const shapes = operands.map(([name, tensor]) =>
+    formatShape(arrayOn(x.device, tensor, "linear", name).layout.shape)
+  );
   const [outFeatures, inFeatures] = weight.shape;
   const fits = weight.ndim === 2 && x.ndim > 0 && x.shape.at(-1) === inFeatures &&
     (!bias || (bias.ndim === 1 && bias.shape[0] === outFeatures));
@@ -129,7 +130,8 @@ export function layerNorm(
 ): Tensor {
   assertNotNegative("layerNorm", "epsilon", epsilon);
   const { device } = tensor;
-  const [factors, summands] = [weight, bias].map((vector) => vector && arrayOn(device, vector));
+  const [factors, summands] = Object.entries({ weight, bias })
+    .map(([name, vector]) => vector && arrayOn(device, vector, "layerNorm", name));
   const out = derive(tensor, (runtime, array) => {
     return layerNormOf(runtime, array, factors, summands, epsilon);
   });

@@ -8,7 +8,7 @@ import { reduce as reduceOf, type ReduceName } from "../ops/reduce.ts";
 import { logSumExp as logSumExpOf, softmax as softmaxOf, softmaxGradient } from "../ops/softmax.ts";
 import { normalizeAxes, normalizeAxis, numel } from "../shape.ts";
 import { arrayOf } from "./base.ts";
-import { derive, linked } from "./derive.ts";
+import { derive, linked, unlinked } from "./derive.ts";
 import type { ReduceOptions, Tensor } from "./tensor.ts";
 
 /** A sum, a mean or an extreme over some axes. */
@@ -25,7 +25,7 @@ export function reduce(
   const out = derive(tensor, (runtime, array) => {
     return withLayout(reduceOf(runtime, name, array, axes), contiguousLayout(outShape));
   });
-  if (!isFloat(tensor.dtype)) return out;
+  if (!isFloat(tensor.dtype)) return unlinked(`${name} of ${tensor.dtype}`, [tensor], out);
   if (name === "max" || name === "min") {
     recordExtreme(name, tensor, out, axes);
     return out;

@@ -4,6 +4,7 @@ import type { DeviceArray } from "../array.ts";
 import type { Device } from "../device.ts";
 import type { DType } from "../dtype.ts";
 import { isContiguous } from "../layout.ts";
+import type { IntegerList } from "../parse.ts";
 import { freshSeed } from "../random/philox.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { arrayOf, setTensorClass } from "./base.ts";
@@ -93,7 +94,7 @@ export class Tensor extends DifferentiableTensor {
    * integers) and has no gradient.
    * @throws {RangeError} For an index of a list that is out of range.
    */
-  indexSelect(axis: number, indices: Tensor | readonly number[]): Tensor {
+  indexSelect(axis: number, indices: Tensor | IntegerList): Tensor {
     return indexSelect(this, axis, indices);
   }
 

@@ -9,7 +9,7 @@ import type { Tensor } from "./tensor.ts";
 /** Overwrites a tensor; all tensors on its memory change. Nothing is recorded. */
 export function copyFrom(target: Tensor, source: Tensor): void {
   const { device, runtime, array } = tensorParts(target);
-  const from = arrayOn(device, source);
+  const from = arrayOn(device, source, "copyFrom", "source");
   assertRewritable(target);
   if (source.requiresGrad && isGradEnabled()) {
     throw new Error(

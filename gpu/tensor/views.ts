@@ -1,5 +1,5 @@
 /** Views of a tensor, copies and conversions: the same elements elsewhere; so are their gradients. */
-import { checkedArray } from "../checks.ts";
+import { checkedArray, told } from "../checks.ts";
 import { withLayout } from "../array.ts";
 import type { Gradients } from "../autograd/graph.ts";
 import { record } from "../autograd/record.ts";
@@ -21,7 +21,7 @@ import { embed } from "../ops/embed.ts";
 import { copy } from "../ops/map.ts";
 import { assertShape, normalizeAxis } from "../shape.ts";
 import { arrayOf } from "./base.ts";
-import { derive, linked, viewOf } from "./derive.ts";
+import { derive, linked, unlinked, viewOf } from "./derive.ts";
 import { cat, stack } from "./join.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -108,7 +108,7 @@ export function unbind(tensor: Tensor, axis: number): Tensor[] {
 /** At most `count` pieces of equal size along an axis. One operation, whose gradient is a concatenation. */
 export function chunk(tensor: Tensor, count: number, axis: number): Tensor[] {
   if (!Number.isInteger(count) || count < 1) {
-    throw new RangeError(`Cannot chunk: count is ${count}, expected a whole number >= 1`);
+    throw new RangeError(`Cannot chunk: count is ${told(count)}, expected a whole number >= 1`);
   }
   const at = normalizeAxis(axis, tensor.ndim, "chunk");
   const size = tensor.shape[at]!;
@@ -194,5 +194,7 @@ export function to(tensor: Tensor, dtype: DType): Tensor {
   const out = dtype === array.dtype
     ? viewOf(tensor, (layout) => layout)
     : derive(tensor, (runtime) => copy(runtime, array, dtype));
-  return isFloat(dtype) ? linked("to", tensor, out, (gradient) => gradient) : out;
+  return isFloat(dtype)
+    ? linked("to", tensor, out, (gradient) => gradient)
+    : unlinked(`to("${dtype}")`, [tensor], out);
 }

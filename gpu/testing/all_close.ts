@@ -1,9 +1,18 @@
 import { checkedOptions, told } from "../checks.ts";
+import type { DType, TensorData } from "../dtype.ts";
+import { TensorBase } from "../tensor/base.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { unravel } from "./unravel.ts";
 
-/** Tolerances of `torch.testing.assert_close` for f32. */
-const DEFAULT_RTOL = 1.3e-6;
-const DEFAULT_ATOL = 1e-5;
+/** Tolerances of `torch.testing.assert_close`. */
+const DEFAULTS: Readonly<Record<DType, { readonly atol: number; readonly rtol: number }>> = {
+  f32: { atol: 1e-5, rtol: 1.3e-6 },
+  f16: { atol: 1e-5, rtol: 1e-3 },
+  bf16: { atol: 1e-5, rtol: 1.6e-2 },
+  i32: { atol: 0, rtol: 0 },
+  u32: { atol: 0, rtol: 0 },
+  bool: { atol: 0, rtol: 0 },
+};
 
 /** How many differing elements an error lists one by one. */
 const LISTED_MISMATCHES = 5;
@@ -15,9 +24,15 @@ export type AllCloseValues =
 
 /** Options of {@linkcode assertAllClose}. */
 export interface AllCloseOptions {
-  /** Allowed absolute difference; 1e-5 unless `rtol` is given, which then needs `atol` too. */
+  /**
+   * Allowed absolute difference; 1e-5 (0 for tensors of integers and bools) unless `rtol` is given, which then
+   * needs `atol` too.
+   */
   readonly atol?: number;
-  /** Allowed difference relative to the expected value; 1.3e-6 unless `atol` is given. */
+  /**
+   * Allowed difference relative to the expected value; 1.3e-6 (1e-3 for tensors of f16, 1.6e-2 for bf16, 0 for
+   * integers and bools) unless `atol` is given.
+   */
   readonly rtol?: number;
   /** Whether NaN equals NaN; false unless told. */
   readonly equalNan?: boolean;
@@ -44,9 +59,26 @@ interface Mismatch {
  * equal where both sides have one; a flat list goes with any shape of as many elements. The default
  * tolerances are those for f32; `atol` and `rtol` are given together or not at all.
  *
+ * With a tensor on either side it reads that back, so await it: without `await` a difference fails the run of
+ * `deno test`, but names no test. Two tensors must agree in dtype too, and the default tolerances
+ * are those for the dtype.
+ *
  * @param actual The values under test.
  * @param expected The values they should be close to.
  * @param options Tolerances, how to treat NaN, and a text for the error.
+ * @throws {Error} If shapes, dtypes or elements differ.
+ * @throws {TypeError} For what is neither numbers nor a tensor, such as a promise of either.
+ *
+ * @example Compare tensors
+ * ```ts
+ * import { requestDevice } from "@denoformers/attention";
+ * import { assertAllClose } from "@denoformers/attention/testing";
+ *
+ * using device = await requestDevice();
+ * const x = device.tensor([[1, 2], [3, 4]]);
+ * await assertAllClose(x.add(x), x.mul(2));
+ * await assertAllClose(x.sum(), [10]);
+ * ```
  *
  * @example Allow a greater difference
  * ```ts
@@ -62,12 +94,79 @@ interface Mismatch {
 export function assertAllClose(
   actual: AllCloseValues,
   expected: AllCloseValues,
+  options?: AllCloseOptions,
+): void;
+/** The same where at least one side is a tensor. */
+export function assertAllClose(
+  actual: Tensor | AllCloseValues,
+  expected: Tensor | AllCloseValues,
+  options?: AllCloseOptions,
+): Promise<void>;
+export function assertAllClose(
+  actual: Tensor | AllCloseValues,
+  expected: Tensor | AllCloseValues,
   options: AllCloseOptions = {},
-): void {
-  const { atol, rtol } = tolerances(checkedOptions("compare tensors", options));
+): void | Promise<void> {
+  checkedOptions("compare tensors", options);
+  if (actual instanceof TensorBase || expected instanceof TensorBase) {
+    return comparisonOf(actual, expected, options);
+  }
+  compare(elementsOf(actual, "actual"), elementsOf(expected, "expected"), options, "f32");
+}
+
+/** Comparisons that wait for their tensors. */
+let pending = 0;
+
+/** A file of tests ends without waiting for what its last test left behind: a difference would pass unseen. */
+function assertNonePending(): void {
+  if (pending === 0) return;
+  throw new Error(
+    "Cannot compare tensors: the tests ended before an assertAllClose() did; await assertAllClose()",
+  );
+}
+
+async function comparisonOf(
+  actual: Tensor | AllCloseValues,
+  expected: Tensor | AllCloseValues,
+  options: AllCloseOptions,
+): Promise<void> {
+  // Node has no such event. The same listener is added once.
+  globalThis.addEventListener?.("unload", assertNonePending);
+  pending++;
+  try {
+    await compareTensors(actual, expected, options);
+  } finally {
+    pending--;
+  }
+}
+
+async function compareTensors(
+  actual: Tensor | AllCloseValues,
+  expected: Tensor | AllCloseValues,
+  options: AllCloseOptions,
+): Promise<void> {
+  const sides = [[actual, "actual"], [expected, "expected"]] as const;
+  const dtypes = sides.flatMap(([values]) => values instanceof TensorBase ? [values.dtype] : []);
+  const [dtype, other = dtype] = dtypes as [DType, DType?];
+  if (dtype !== other) {
+    throw new Error(prefixed(
+      options.message,
+      `Cannot compare tensors: dtype ${dtype} differs from expected ${other}; convert one with .to("${other}")`,
+    ));
+  }
+  const [a, e] = await Promise.all(
+    sides.map(async ([values, side]): Promise<Elements> =>
+      values instanceof TensorBase
+        ? { shape: values.shape, data: await values.data<TensorData>() }
+        : elementsOf(values, side)
+    ),
+  );
+  compare(a!, e!, options, dtype);
+}
+
+function compare(a: Elements, e: Elements, options: AllCloseOptions, dtype: DType): void {
+  const { atol, rtol } = tolerances(options, dtype);
   const { equalNan = false } = options;
-  const a = elementsOf(actual, "actual");
-  const e = elementsOf(expected, "expected");
   assertSameShape(a, e, options.message);
 
   const mismatches: Mismatch[] = [];
@@ -86,8 +185,11 @@ export function assertAllClose(
   }
 }
 
-function tolerances({ atol, rtol }: AllCloseOptions): { atol: number; rtol: number } {
-  if (atol === undefined && rtol === undefined) return { atol: DEFAULT_ATOL, rtol: DEFAULT_RTOL };
+function tolerances(
+  { atol, rtol }: AllCloseOptions,
+  dtype: DType,
+): { readonly atol: number; readonly rtol: number } {
+  if (atol === undefined && rtol === undefined) return DEFAULTS[dtype];
   if (atol === undefined || rtol === undefined) {
     const [given, missing] = atol === undefined ? ["rtol", "atol"] : ["atol", "rtol"];
     throw new TypeError(
@@ -103,13 +205,11 @@ function tolerances({ atol, rtol }: AllCloseOptions): { atol: number; rtol: numb
 }
 
 function elementsOf(values: AllCloseValues, side: string): Elements {
-  if (typeof values !== "object" || values === null) {
-    throw new TypeError(
-      `Cannot compare tensors: ${side} is ${told(values)}, expected a list or { shape, data }`,
-    );
-  }
-  if (!("data" in values)) return { shape: undefined, data: values };
-  const { shape, data } = values;
+  if (typeof values !== "object" || values === null) fail(side, values);
+  if (!("data" in values)) return { shape: undefined, data: numbersOf(side, values) };
+  const { shape } = values;
+  if (!Array.isArray(shape)) fail(`the shape of ${side}`, shape);
+  const data = numbersOf(`the data of ${side}`, values.data);
   const count = shape.reduce((product, size) => product * size, 1);
   if (count !== data.length) {
     throw new RangeError(
@@ -119,6 +219,32 @@ function elementsOf(values: AllCloseValues, side: string): Elements {
     );
   }
   return { shape, data };
+}
+
+/** A list of numbers as it is; of BigInts as numbers, of booleans as 0 and 1. */
+function numbersOf(name: string, list: ArrayLike<number>): ArrayLike<number> {
+  const length: unknown = list?.length;
+  if (typeof list !== "object" || typeof length !== "number") fail(name, list);
+  if (ArrayBuffer.isView(list) && typeof list[0] === "number") return list;
+  return Array.from<unknown, number>(list, (value, i) => {
+    if (typeof value === "number") return value;
+    if (typeof value === "boolean" || typeof value === "bigint") return Number(value);
+    throw new TypeError(
+      `Cannot compare tensors: ${name} has ${
+        told(value)
+      } at ${i}, expected numbers; give nested lists as ` +
+        "{ shape, data } or as device.tensor(list)",
+    );
+  });
+}
+
+function fail(name: string, value: unknown): never {
+  throw new TypeError(
+    `Cannot compare tensors: ${name} is ${
+      told(value)
+    }, expected a list, { shape, data } or a Tensor` +
+      (value instanceof Promise ? "; await it, as in await tensor.data()" : ""),
+  );
 }
 
 function assertSameShape(a: Elements, e: Elements, message: string | undefined): void {

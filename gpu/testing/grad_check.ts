@@ -1,5 +1,5 @@
 /** Gradients of a backward pass against differences of results. */
-import { assertFunction, checkedArray, checkedOptions } from "../checks.ts";
+import { assertFunction, assertNotNegative, checkedArray, checkedOptions } from "../checks.ts";
 import { withRecording } from "../autograd/mode.ts";
 import { tidy } from "../lifetime.ts";
 import { noteSeeds, repeatSeeds } from "../random/journal.ts";
@@ -75,6 +75,15 @@ export async function gradCheck(
     : checkedArray("gradCheck", "inputs", inputs);
   assertCheckable(list);
   const { atol = 1e-3, rtol = 1e-2, epsilon = 1e-2, maxElements = 16, seed = 0 } = options;
+  for (const [name, value] of Object.entries({ atol, rtol, epsilon, maxElements })) {
+    assertNotNegative("gradCheck", name, value);
+  }
+  // Else nothing would be compared, and that would pass.
+  if (!(maxElements >= 1) || epsilon === 0) {
+    throw new RangeError(
+      `Cannot gradCheck: maxElements is ${maxElements} and epsilon ${epsilon}, expected at least 1 and more than 0`,
+    );
+  }
   const picks = new SeedSequence(seed);
   const { gradients, upstream, seeds } = await backwardOf(fn, list, picks.next());
   const hosts = await Promise.all(list.map((tensor) => tensor.data()));
@@ -154,6 +163,7 @@ async function backwardOf(
   const used = [...leaves];
   try {
     const { result, seeds } = noteSeeds(() => withRecording(true, () => tidy(() => fn(...leaves))));
+    assertTensor("gradCheck", "the function's result", result);
     used.push(result);
     const upstream = result.device.randn(result.shape, { seed, dtype: result.dtype });
     used.push(upstream);

@@ -168,7 +168,7 @@ export class Training {
     const results = this.#learn(batch);
     using loss = results.loss;
     using logits = results.logits;
-    const value = Number(await loss.item());
+    const value = await loss.item();
     const scores = await logits.data();
     if (!Number.isFinite(value)) {
       throw new Error(

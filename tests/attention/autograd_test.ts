@@ -5,8 +5,12 @@ import {
   FlashBackwardOp,
   LowerTriangularMask,
   memoryEfficientAttention,
+  memoryEfficientAttentionBackward,
+  memoryEfficientAttentionForward,
+  memoryEfficientAttentionForwardRequiresGrad,
   type MemoryEfficientAttentionOptions,
   memoryEfficientAttentionPartial,
+  noGrad,
   type Tensor,
   tidy,
 } from "@denoformers/attention";
@@ -145,5 +149,44 @@ describe("a backward pass through attention", () => {
     });
     assertEquals([...await q.grad!.data()], [1, 1.5, 2, 2.5]);
     q.dispose();
+  });
+});
+
+describe("what is never recorded", () => {
+  it("says so, and what is, to whoever asks for its gradient", () => {
+    using q = device.zeros([1, 4, 1, 8], { requiresGrad: true });
+    using bias = device.zeros([4, 4], { requiresGrad: true });
+    using k = device.zeros([1, 4, 1, 8]);
+    const partial = "use memoryEfficientAttentionPartial, whose out and lse have gradients";
+    const given = () => memoryEfficientAttentionForwardRequiresGrad(q, q, q);
+    const cases: [() => Tensor, string][] = [
+      [
+        () => given().lse.square(),
+        `memoryEfficientAttentionForwardRequiresGrad is never recorded; ${partial}`,
+      ],
+      [
+        () => given().out,
+        `memoryEfficientAttentionForwardRequiresGrad is never recorded; ${partial}`,
+      ],
+      [
+        () => memoryEfficientAttentionForward(k, k, k, { attnBias: bias }),
+        "memoryEfficientAttentionForward is never recorded; use memoryEfficientAttention",
+      ],
+      [
+        () => memoryEfficientAttentionBackward(k, k, given().lse, q, k, k).dKey,
+        "memoryEfficientAttentionBackward is never recorded; second derivatives are not supported",
+      ],
+      [
+        () => noGrad(() => memoryEfficientAttention(q, k, k)),
+        "memoryEfficientAttention ran in noGrad(); compute it outside",
+      ],
+    ];
+    for (const [make, reason] of cases) {
+      assertThrows(
+        () => tidy(() => make().sum().backward()),
+        Error,
+        `Cannot backward: the tensor of shape [] is cut off from gradients: ${reason}`,
+      );
+    }
   });
 });

@@ -99,6 +99,13 @@ describe("memoryEfficientAttention()", () => {
   });
 });
 
+it("attnBias: null is none, as xformers' None", async () => {
+  using q = device.randn([1, 33, 2, 8], { seed: 1 });
+  using plain = memoryEfficientAttention(q, q, q);
+  using same = memoryEfficientAttention(q, q, q, { attnBias: null });
+  assertEquals(await same.data(), await plain.data());
+});
+
 describe("memoryEfficientAttention() errors", () => {
   const q = device.zeros([2, 5, 4, 8]);
 
@@ -192,11 +199,13 @@ describe("memoryEfficientAttention() errors", () => {
     assertRefused(() => attend(q, q, { attnBias: bias }), RangeError, broadcasts);
     assertRefused(() => attend(q, q, { attnBias: deep }), RangeError, broadcasts);
     assertRefused(() => attend(q, q, { attnBias: ints }), TypeError, "attnBias has dtype i32");
-    assertRefused(
-      () => attend(q, q, { attnBias: "causal" as unknown as AttentionBias }),
-      TypeError,
-      "attnBias is string, expected a mask such as new LowerTriangularMask(), or a Tensor",
-    );
+    for (const [wrong, told] of [["causal", '"causal"'], [[1, 2], "a list of 2"], [1n, "1n"]]) {
+      assertRefused(
+        () => attend(q, q, { attnBias: wrong as unknown as AttentionBias }),
+        TypeError,
+        `attnBias is ${told}, expected a mask such as new LowerTriangularMask(), or a Tensor`,
+      );
+    }
   });
 
   it("lists every op with every reason where none fits", async () => {

@@ -186,7 +186,7 @@ describe("mergeAttentions()", () => {
       refuse(
         () => mergeAttentions("x" as unknown as Tensor, lse),
         TypeError,
-        "attnSplit is string",
+        'attnSplit is "x"',
       );
     });
   });

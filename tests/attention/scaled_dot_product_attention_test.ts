@@ -256,7 +256,7 @@ describe("scaledDotProductAttention() refuses", () => {
       same,
       { attnMask: number },
       TypeError,
-      "attnMask is number, expected a Tensor or a mask",
+      "attnMask is 3, expected a Tensor or a mask",
     );
   });
 

@@ -228,7 +228,6 @@ export const KINDS = {
     "null",
     "undefined",
     "a string",
-    "a bigint",
     "an object",
     "a set",
     "a function",
@@ -236,7 +235,6 @@ export const KINDS = {
     "a list of strings",
   ],
   mask: [
-    "null",
     "a string",
     "1",
     "true",

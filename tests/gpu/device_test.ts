@@ -73,6 +73,54 @@ describe("Device.tensor()", () => {
     await assertTensor(device.tensor(bytes, { dtype: "u32" }), "u32", [3], [0, 1, 255]);
   });
 
+  it("takes BigInts that 32 bits hold, as i32 or u32 unless told otherwise", async () => {
+    const least = -(2n ** 31n);
+    const signed = new BigInt64Array([least, 2n ** 31n - 1n]);
+    const whole = [-(2 ** 31), 2 ** 31 - 1];
+    await assertTensor(device.tensor(signed), "i32", [2], whole);
+    await assertTensor(device.tensor([...signed]), "i32", [2], whole);
+    await assertTensor(device.tensor([[16777217n]]), "i32", [1, 1], [16777217]);
+    await assertTensor(device.tensor(new BigUint64Array([2n ** 32n - 1n])), "u32", [1], [
+      2 ** 32 - 1,
+    ]);
+    await assertTensor(device.tensor([0n, 3n], { dtype: "bool" }), "bool", [2], [0, 1]);
+    for (const dtype of ["f32", "f16", "bf16", "u32"] as const) {
+      await assertTensor(device.tensor(2n, { dtype, shape: [1] }), dtype, [1], [2]);
+    }
+    const range = ["-2147483648 to 2147483647", "0 to 4294967295", "-2147483648 to 4294967295"];
+    for (
+      const [value, dtype, expected] of [
+        [2n ** 31n, undefined, range[0]],
+        [2n ** 64n, "i32", range[0]],
+        [-1n, "u32", range[1]],
+        [2n ** 32n, "f32", range[2]],
+      ] as const
+    ) {
+      assertThrows(
+        () => device.tensor([1n, value], { dtype }),
+        RangeError,
+        `Cannot create a tensor of dtype ${
+          dtype ?? "i32"
+        }: data holds ${value}n, expected BigInts from ` +
+          `${expected}; make floats of others by Number()`,
+      );
+    }
+    assertThrows(
+      () => device.tensor(new BigInt64Array([2n ** 31n])),
+      RangeError,
+      "data holds 2147483648n",
+    );
+  });
+
+  it("takes a Float16Array as f16, where there is one", async () => {
+    if (typeof Float16Array === "undefined") return;
+    const halves = new Float16Array([1.5, -0.1, 65504]);
+    await assertTensor(device.tensor(halves), "f16", [3], [...halves]);
+    await assertTensor(device.tensor(halves, { dtype: "f32", shape: [3, 1] }), "f32", [3, 1], [
+      ...halves,
+    ]);
+  });
+
   it("copies the values before it returns", async () => {
     const values = new Float32Array([1, 2, 3]);
     using tensor = device.tensor(values);
@@ -118,7 +166,7 @@ describe("Device.tensor()", () => {
     assertThrows(
       () => device.tensor([1, "2"] as unknown as TensorSource),
       TypeError,
-      "data holds 2, expected numbers or booleans",
+      'Cannot create a tensor: data holds "2", expected numbers or booleans',
     );
     assertThrows(
       () => device.tensor(null as unknown as TensorSource),
@@ -168,6 +216,24 @@ describe("Device.zeros(), ones() and full()", () => {
   it("throw RangeError for a wrong shape", () => {
     assertThrows(() => device.zeros([-1]), RangeError, "shape [-1] has size -1");
     assertThrows(() => device.ones([1.5]), RangeError, "shape [1.5] has size 1.5");
+    assertThrows(
+      () => device.zeros([1n, 2n] as unknown as number[]),
+      RangeError,
+      "Cannot create a tensor: shape [1n, 2n] has size 1n, expected whole numbers >= 0",
+    );
+  });
+
+  it("say how to write a shape that was spread", () => {
+    type Loose = (...sizes: unknown[]) => Tensor;
+    for (const name of ["zeros", "ones", "full", "rand", "randn"] as const) {
+      for (const [shape, told] of [[2, "2"], ["2", '"2"'], [2n, "2n"]]) {
+        assertThrows(
+          () => (device[name] as Loose).call(device, shape, 3, 4),
+          TypeError,
+          `Cannot create a tensor: shape is ${told}, expected a list, as in [1, 2, 3]`,
+        );
+      }
+    }
   });
 });
 

@@ -254,7 +254,7 @@ describe("errors of views", () => {
 
   it("are RangeError for axes and indices out of range", () => {
     const wrong: [() => unknown, string][] = [
-      [() => permuteLayout(layout, [0, 0]), "order [0,0] does not name each of 2 axes once"],
+      [() => permuteLayout(layout, [0, 0]), "order [0, 0] does not name each of 2 axes once"],
       [() => permuteLayout(layout, [0]), "order [0] does not name each of 2 axes once"],
       [() => permuteLayout(layout, [0, 2]), "axis 2 is out of range"],
       [() => sliceLayout(layout, 1, 0, 4, 1), "end is 4, expected a whole number from -3 to 3"],

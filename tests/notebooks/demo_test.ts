@@ -64,14 +64,18 @@ describe("parseOptions()", () => {
       "--heads is 7, expected a divisor of --dim 768",
     );
     assertThrows(
-      () => parseOptions(["--heads", "2"]),
+      () => parseOptions(["--heads", "1"]),
       UsageError,
-      "--dim 768 over --heads 2 is a head dim of 384, expected at most 256",
+      "--dim 768 over --heads 1 is a head dim of 768, expected at most 512",
     );
   });
 
-  it("throws on other element types, and says which are still to come", () => {
-    assertThrows(() => parseOptions(["--dtype", "f16"]), UsageError, "not supported yet");
+  it("throws on other element types, and says which the library has", () => {
+    assertThrows(
+      () => parseOptions(["--dtype", "f16"]),
+      UsageError,
+      "the demo does not, expected f32",
+    );
     assertThrows(() => parseOptions(["--dtype", "f64"]), UsageError, '--dtype is "f64"');
   });
 });

@@ -10,7 +10,7 @@ export type MatmulPlan =
   | { readonly form: "tiles"; readonly shape: TileShape; readonly slices: number }
   | { readonly form: "lanes"; readonly shape: LanesShape };
 
-/** A plan by name, as tuners want it. */
+/** A plan by name. */
 export interface MatmulCandidate {
   /** As in `tiles 64 x 64, 8 x 8 a thread, depth 16, 1 stage, 4 slices`. Differs from all others'. */
   readonly name: string;
@@ -78,7 +78,7 @@ const MOST_SLICES = 128;
 const MOST_PARTIAL_BYTES = 2 ** 26;
 
 /**
- * The plan for where nothing was measured: on drivers that compute on the CPU the lanes, else the largest tiles
+ * The plan for a product, from its sizes and the device alone: on drivers that compute on the CPU the lanes, else the largest tiles
  * of which there are enough, or slices where there never are.
  */
 export function defaultMatmulPlan(sizes: MatmulSizes, device: MatmulDevice): MatmulPlan {

@@ -18,6 +18,10 @@ describe("Embedding", () => {
     assertEquals(await flat.toArray(), [[30, 31], [20, 21]]);
     using one = table.forward(2);
     assertEquals(await one.toArray(), [20, 21]);
+    for (const big of [[3n, 2n], new BigInt64Array([3n, 2n]), new BigUint64Array([3n, 2n])]) {
+      using same = table.forward(big);
+      assertEquals(await same.toArray(), [[30, 31], [20, 21]]);
+    }
     using none = table.forward(new Int32Array(0));
     assertEquals(none.shape, [0, 2]);
   });
@@ -56,6 +60,11 @@ describe("Embedding", () => {
         `indices has ${index}, expected whole numbers from 0 to 3`,
       );
     }
+    assertThrows(
+      () => table.forward(new BigInt64Array([0n, 4n])),
+      RangeError,
+      "Cannot run Embedding: indices has 4n, expected whole numbers from 0 to 3",
+    );
     using floats = device.zeros([2]);
     assertThrows(() => table.forward(floats), TypeError, "indices has dtype f32, expected i32");
     assertThrows(

@@ -81,6 +81,15 @@ describe("crossEntropy", () => {
     assertAllClose(await single.data(), expectedRows([1, 2, 3], [2], {}).losses, TOLERANCE);
   });
 
+  it("takes targets as BigInts", async () => {
+    using logits = device.randn([N, C], { seed: 1 });
+    using expected = crossEntropy(logits, targets);
+    for (const big of [targets.map(BigInt), BigInt64Array.from(targets, BigInt)]) {
+      using loss = crossEntropy(logits, big);
+      assertEquals(await loss.item(), await expected.item());
+    }
+  });
+
   it("takes targets in a tensor, with any ignoreIndex", async () => {
     using logits = device.randn([N, C], { seed: 1 });
     using target = device.tensor([3, 1, 0, 6, 3], { dtype: "i32" });
@@ -131,6 +140,8 @@ describe("crossEntropy", () => {
     ) => assertThrows(() => crossEntropy(logits, target, options), Error, message);
     refuses([0, 0, 0, 0, 7], "target has 7, expected classes from 0 to 6, or -100");
     refuses([0, 0, 0, 0, -1], "target has -1, expected classes");
+    const large = [0n, 0n, 0n, 0n, 2n ** 40n] as unknown as number[];
+    refuses(large, "target has 1099511627776n, expected classes from 0 to 6, or -100");
     refuses([0, 1], "shapes [5, 7] and [2], expected [N, C, ...] and [N, ...]");
     using floats = device.zeros([N]);
     refuses(floats, 'target has dtype f32, expected i32, convert with .to("i32")');

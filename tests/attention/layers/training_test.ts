@@ -146,8 +146,8 @@ describe("training equals PyTorch", () => {
       const bytes: number[] = [];
       for (let step = 0; step < steps; step++) {
         const { loss, norm } = trainingStep(model, optimizer, step, maxNorm as number);
-        losses.push(await loss.item() as number);
-        norms.push(await norm.item() as number);
+        losses.push(await loss.item());
+        norms.push(await norm.item());
         loss.dispose();
         norm.dispose();
         bytes.push(device.memory().allocatedBytes);

@@ -156,7 +156,7 @@ describe("blockTables", () => {
       [1, 1],
       [0, 2],
       [3, 2],
-      [Int32Array.of(3, 1, -1), [-1, 1, 99]],
+      [BigInt64Array.of(3n, 1n, -1n), [-1, 1, 99]],
       PAGE,
     );
     assertEquals(rowsOf(mask, [2, 8]), ["00100011", "00110000"]);
@@ -194,6 +194,8 @@ describe("blockTables", () => {
 
   it("must hold whole numbers, each once in a sequence", () => {
     assertThrows(make([[0, -1], [2, 3]]), RangeError, "blockTables[0][1] is -1");
+    const big = [0n, -1n] as unknown as number[];
+    assertThrows(make([big, [2, 3]]), RangeError, "blockTables[0][1] is -1n");
     assertThrows(make([[0, 1], [2, 2]]), RangeError, "blockTables[1] holds page 2 twice");
   });
 

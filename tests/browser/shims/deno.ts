@@ -58,7 +58,7 @@ export class TestDeno {
 
   /** `Deno.inspect`: calls the object's own method for it, and shows the rest in its own way. */
   readonly inspect = (value: unknown): string => {
-    const method = (value as Record<symbol, unknown>)?.[Symbol.for("Deno.customInspect")];
+    const method = (value as Record<symbol, unknown>)?.[Symbol.for("nodejs.util.inspect.custom")];
     return typeof method === "function" ? method.call(value, inspect, {}) : inspect(value);
   };
 

@@ -130,7 +130,7 @@ describe("customFunction()", () => {
     const cases: [unknown, typeof TypeError, string][] = [
       [[], RangeError, "odd: backward() returned 0 gradients, expected 1, one an input"],
       [[x, x], RangeError, "odd: backward() returned 2 gradients, expected 1"],
-      [1, TypeError, "odd: backward() returned number, expected tensors of floats"],
+      [1, TypeError, "odd: backward() returned 1, expected tensors of floats"],
       [device.ones([2], { dtype: "i32" }), TypeError, "odd: backward() returned i32"],
       [device.ones([3]), RangeError, "odd: its gradient has shape [3], expected [2]"],
     ];
@@ -149,7 +149,7 @@ describe("customFunction()", () => {
     assertThrows(
       () => multiply(x, 2 as unknown as Tensor),
       TypeError,
-      "Cannot run multiply: an input is number, expected tensors; pass other values by a closure",
+      "Cannot run multiply: an input is 2, expected tensors; pass other values by a closure",
     );
     const later = customFunction({
       name: "later",

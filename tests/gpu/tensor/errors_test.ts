@@ -1,4 +1,4 @@
-import { cat, requestDevice, stack, Tensor } from "@denoformers/attention";
+import { cat, Device, linear, requestDevice, stack, Tensor } from "@denoformers/attention";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { sharedDevice } from "../../_device.ts";
@@ -82,16 +82,53 @@ describe("tensors of two devices", () => {
 describe("what is no tensor", () => {
   it("throws TypeError with a remedy", () => {
     using x = device.ones([2]);
-    for (const wrong of ["1", null, undefined, [1, 2], {}]) {
-      assertThrows(
-        () => x.add(wrong as unknown as Tensor),
-        TypeError,
-        `Cannot compute with ${typeof wrong}: expected a Tensor, make one with device.tensor()`,
-      );
+    using isOne = device.ones([2], { dtype: "bool" });
+    const remedy = "expected a tensor or a number; make a tensor with device.tensor()";
+    const tensor = "expected a Tensor; make one with device.tensor()";
+    for (
+      const [value, told] of [
+        ["1", '"1"'],
+        [null, "null"],
+        [undefined, "undefined"],
+        [[1, 2], "a list of 2"],
+        [new Float32Array(2), "Float32Array"],
+        [{}, "Object"],
+        [1n, "1n"],
+        [x.item().catch(() => 0), "a Promise that was not awaited"],
+      ]
+    ) {
+      const wrong = value as unknown as Tensor;
+      for (const name of ["add", "sub", "mul", "div", "pow", "maximum", "eq", "lt"] as const) {
+        const text = `Cannot ${name}: got ${told}, ${remedy}`;
+        assertThrows(() => x[name](wrong), TypeError, text);
+      }
+      const uses: [() => unknown, string][] = [
+        [() => x.where(isOne, wrong), `Cannot where: got ${told}, ${remedy}`],
+        [() => x.where(wrong, x), `Cannot where: condition is ${told}, ${tensor}`],
+        [() => x.maskedFill(wrong, 0), `Cannot maskedFill: mask is ${told}, ${tensor}`],
+        [() => isOne.logicalAnd(wrong), `Cannot logical and: operand is ${told}, ${tensor}`],
+        [() => x.matmul(wrong), `Cannot matmul: operand is ${told}, ${tensor}`],
+        [() => x.copyFrom(wrong), `Cannot copyFrom: source is ${told}, ${tensor}`],
+        [() => linear(x, wrong), `Cannot linear: weight is ${told}, ${tensor}`],
+        [() => cat([x, wrong]), `Cannot cat: tensors[1] is ${told}, ${tensor}`],
+      ];
+      for (const [use, text] of uses) assertThrows(use, TypeError, text);
     }
   });
 
-  it("cannot be made by hand", () => {
-    assertThrows(() => new (Tensor as unknown as new () => Tensor)(), TypeError);
+  it("cannot be made by new", () => {
+    type Made = new (...values: unknown[]) => unknown;
+    for (const values of [[], [[1, 2]], [device, [1, 2]]]) {
+      assertThrows(
+        () => new (Tensor as unknown as Made)(...values),
+        TypeError,
+        "Cannot make a Tensor by new: use device.tensor(), as in device.tensor([1, 2])",
+      );
+      assertThrows(
+        () => new (Device as unknown as Made)(...values),
+        TypeError,
+        "Cannot make a Device by new: use await requestDevice()",
+      );
+    }
   });
 });

@@ -1,6 +1,6 @@
 import { formatTensor } from "../../../gpu/format.ts";
 import type { Tensor } from "@denoformers/attention";
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { assertNoLeak, nanPadded, sharedDevice } from "../../_device.ts";
 
@@ -46,7 +46,7 @@ describe("Tensor.item()", () => {
     using x = device.tensor([[[0.5]]]);
     assertEquals(await x.item(), 0.5);
     using b = device.tensor(true);
-    assertEquals(await b.item(), true);
+    assertEquals(await b.item(), 1);
     using i = device.tensor([9, -7, 9], { dtype: "i32" });
     assertEquals(await i.select(0, 1).item(), -7);
   });
@@ -107,6 +107,55 @@ describe("Tensor.format()", () => {
         "         [1010., 1011., 1012.,  ..., 1037., 1038., 1039.],",
       ],
     );
+  });
+});
+
+describe("a tensor among JavaScript's operators", () => {
+  const x = device.tensor([2]);
+  // deno-lint-ignore no-explicit-any -- notebooks check no types
+  const any = x as any;
+
+  it("throws wherever a number is wanted", () => {
+    const uses: (() => unknown)[] = [
+      () => any * 2,
+      () => 2 - any,
+      () => any + 1,
+      () => any + "",
+      () => -any,
+      () => any < 3,
+      // deno-lint-ignore eqeqeq -- the kind that converts
+      () => any == 2,
+      () => Math.max(any, 1),
+      () => isNaN(any),
+      () => Number(any),
+    ];
+    for (const use of uses) {
+      assertThrows(
+        use,
+        TypeError,
+        "Cannot use a tensor as a number: JavaScript's operators do not compute with tensors; write q.mul(2) " +
+          "for q * 2, await q.item() for the number in it, or `${q}` for text",
+      );
+    }
+    assertEquals([any === x, !any], [true, false]);
+  });
+
+  it("is text in a template, and no JSON", () => {
+    assertEquals(`${x}`, x.toString());
+    assertThrows(
+      () => JSON.stringify({ loss: x }),
+      TypeError,
+      "Cannot write a tensor as JSON: its elements are on the GPU; write await q.toArray(), or await q.item()",
+    );
+  });
+
+  it("lists nothing internal, nor does its device", () => {
+    const short = `Device("${device.info.adapter}")`;
+    assertEquals(Object.keys(x), ["device"]);
+    assertEquals([Deno.inspect(device), JSON.stringify(device)], [short, JSON.stringify(short)]);
+    // Where properties are suggested, names of this form are left out.
+    const shown = Object.getOwnPropertyNames(device).filter((name) => !name.startsWith("Symbol("));
+    assertEquals(shown, ["info"]);
   });
 });
 

@@ -20,6 +20,10 @@ describe("Tensor.indexSelect()", () => {
       using others = x.indexSelect(1, strided);
       assertEquals(await others.toArray(), [[1, 2, 1], [4, 5, 4]]);
       using none = x.indexSelect(0, []);
+      for (const list of [[1n, -2n], new BigInt64Array([1n, -2n]), new Int32Array([1, 0])]) {
+        using same = x.indexSelect(0, list);
+        assertEquals(await same.toArray(), [[4, 5, 6], [1, 2, 3]]);
+      }
       assertEquals(none.shape, [0, 3]);
     });
   });
@@ -51,11 +55,12 @@ describe("Tensor.indexSelect()", () => {
 
   it("throws for indices that are out of range or of a wrong dtype or shape", () => {
     using x = device.zeros([2, 3]);
-    for (const wrong of [3, -4, 0.5, NaN]) {
+    for (const wrong of [3, -4, 0.5, NaN, 3n, -4n, 2n ** 64n]) {
+      const told = `${wrong}${typeof wrong === "bigint" ? "n" : ""}`;
       assertThrows(
-        () => x.indexSelect(1, [0, wrong]),
+        () => x.indexSelect(1, [0, wrong] as number[]),
         RangeError,
-        `Cannot indexSelect: index ${wrong} is out of range for axis 1 of size 3`,
+        `Cannot indexSelect: index ${told} is out of range for axis 1 of size 3`,
       );
     }
     const fail = (indices: Tensor, error: typeof TypeError, text: string) => {

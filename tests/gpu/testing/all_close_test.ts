@@ -1,6 +1,10 @@
 import { assertAllClose } from "@denoformers/attention/testing";
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import type { Tensor } from "@denoformers/attention";
+import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { sharedDevice } from "../../_device.ts";
+
+const device = await sharedDevice();
 
 describe("assertAllClose()", () => {
   it("accepts equal values of every kind of list", () => {
@@ -13,6 +17,8 @@ describe("assertAllClose()", () => {
     });
     assertAllClose({ shape: [2, 1], data: [1, 2] }, [1, 2]);
     assertAllClose([], []);
+    assertAllClose(new BigInt64Array([1n]) as unknown as number[], [1]);
+    assertAllClose([true, false] as unknown as number[], [1, 0]);
     assertAllClose({ shape: [0, 3], data: [] }, { shape: [0, 3], data: [] });
     assertAllClose({ shape: [], data: [7] }, { shape: [], data: [7] });
   });
@@ -124,11 +130,106 @@ describe("assertAllClose()", () => {
     assertStringIncludes(another.message, "greatest relative difference: Infinity at [1]");
   });
 
+  it("throws TypeError for what is no list of numbers", () => {
+    const promise = Promise.resolve(new Float32Array(1));
+    const awaited = "; await it, as in await tensor.data()";
+    const lost = "a Promise that was not awaited";
+    const expected = "expected a list, { shape, data } or a Tensor";
+    const cases: [unknown, string][] = [
+      [promise, `is ${lost}, ${expected}${awaited}`],
+      [3, `is 3, ${expected}`],
+      ["12", `is "12", ${expected}`],
+      [null, `is null, ${expected}`],
+      [undefined, `is undefined, ${expected}`],
+      [{}, `is Object, ${expected}`],
+      [new Set([1]), `is Set, ${expected}`],
+      [
+        [[1]],
+        "has a list of 1 at 0, expected numbers; give nested lists as { shape, data } or as device",
+      ],
+      [["1"], 'has "1" at 0, expected numbers'],
+      [[promise], `has ${lost} at 0, expected numbers`],
+    ];
+    for (const [value, text] of cases) {
+      const wrong = value as number[];
+      const of = (side: string) => `Cannot compare tensors: ${side} ${text}`;
+      assertThrows(() => assertAllClose(wrong, [1]), TypeError, of("actual"));
+      assertThrows(() => assertAllClose([1], wrong), TypeError, of("expected"));
+      assertThrows(() => assertAllClose(wrong, wrong), TypeError, of("actual"));
+    }
+    assertThrows(
+      () => assertAllClose({ shape: [1], data: promise as unknown as number[] }, [1]),
+      TypeError,
+      `Cannot compare tensors: the data of actual is ${lost}, ${expected}${awaited}`,
+    );
+    assertThrows(
+      () => assertAllClose({ shape: 1 as unknown as number[], data: [1] }, [1]),
+      TypeError,
+      "Cannot compare tensors: the shape of actual is 1",
+    );
+  });
+
   it("puts the message first", () => {
     assertThrows(
       () => assertAllClose([1], [2], { message: "dQuery" }),
       Error,
       "dQuery: Expected tensors to be close",
     );
+  });
+});
+
+describe("assertAllClose() of tensors", () => {
+  it("compares shape, dtype and elements, of two or with values", async () => {
+    using x = device.tensor([[1, 2], [3, 4]]);
+    using near = device.tensor([[1, 2], [3, 4 + 1e-6]]);
+    using far = device.tensor([[1, 2], [3, 4.01]]);
+    using flat = device.tensor([1, 2, 3, 4]);
+    using whole = device.tensor([[1, 2], [3, 4]], { dtype: "i32" });
+    await assertAllClose(x, near);
+    await assertAllClose(x, [1, 2, 3, 4]);
+    await assertAllClose({ shape: [2, 2], data: [1, 2, 3, 4] }, x);
+    await assertAllClose(x, far, { atol: 0.1, rtol: 0 });
+    const cases: [Tensor, Tensor | number[], string][] = [
+      [far, x, "gate: Expected tensors to be close: 1 of 4 elements differ"],
+      [x, [1, 2, 3, 5], "at [1, 1]: 4, expected 5"],
+      [x, flat, "gate: Cannot compare tensors: shape [2, 2] differs from expected [4]"],
+      [x, [1, 2], "shape [2, 2] differs from expected [2]"],
+      [
+        x,
+        whole,
+        'gate: Cannot compare tensors: dtype f32 differs from expected i32; convert one with .to("i32")',
+      ],
+    ];
+    for (const [actual, expected, text] of cases) {
+      await assertRejects(() => assertAllClose(actual, expected, { message: "gate" }), Error, text);
+    }
+  });
+
+  it("takes PyTorch's tolerances for the dtype", async () => {
+    for (
+      const [dtype, within, beyond] of [
+        ["f16", 1.0009765625, 1.001953125],
+        ["bf16", 1.015625, 1.0234375],
+        ["i32", 1, 2],
+      ] as const
+    ) {
+      using one = device.tensor([1], { dtype });
+      using close = device.tensor([within], { dtype });
+      using other = device.tensor([beyond], { dtype });
+      await assertAllClose(close, one);
+      await assertRejects(() => assertAllClose(other, one), Error, "1 of 1 elements differ");
+    }
+  });
+
+  it("rejects promises, and disposed tensors", async () => {
+    using x = device.tensor([1]);
+    await assertRejects(
+      () => assertAllClose(x, x.data() as unknown as number[]),
+      TypeError,
+      "Cannot compare tensors: expected is a Promise that was not awaited",
+    );
+    const gone = device.tensor([1]);
+    gone.dispose();
+    await assertRejects(() => assertAllClose(x, gone), TypeError, "Cannot use a disposed tensor");
   });
 });

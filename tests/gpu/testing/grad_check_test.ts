@@ -104,5 +104,42 @@ describe("gradCheck()", () => {
       TypeError,
       "has dtype f16, expected f32; convert within the function",
     );
+    const promised = Promise.resolve(half) as unknown as Tensor;
+    await assertRejects(
+      () => gradCheck((x) => x, [promised]),
+      TypeError,
+      "Cannot gradCheck: input 0 is a Promise that was not awaited, expected a Tensor",
+    );
+    await assertRejects(
+      () => gradCheck((x) => x, promised),
+      TypeError,
+      "Cannot gradCheck: inputs is a Promise that was not awaited, expected an array",
+    );
+    using y = device.ones([2], { requiresGrad: true });
+    await assertRejects(
+      () => gradCheck((() => 1) as unknown as () => Tensor, y),
+      TypeError,
+      "Cannot gradCheck: the function's result is 1, expected a Tensor",
+    );
+    for (
+      const [options, text] of [
+        [
+          { maxElements: 0 },
+          "maxElements is 0 and epsilon 0.01, expected at least 1 and more than 0",
+        ],
+        [{ epsilon: 0 }, "maxElements is 16 and epsilon 0, expected at least 1"],
+        [{ atol: NaN }, "atol is NaN, expected a number >= 0"],
+        [
+          { rtol: Promise.resolve(1) as unknown as number },
+          "rtol is a Promise that was not awaited",
+        ],
+      ] as const
+    ) {
+      await assertRejects(
+        () => gradCheck((x) => x, y, options),
+        RangeError,
+        `Cannot gradCheck: ${text}`,
+      );
+    }
   });
 });

@@ -39,7 +39,7 @@ describe("Optimizer groups", () => {
     setGradient(b, [-3]);
     optimizer.step();
     // A first step has the learning rate's size, but for epsilon and rounding.
-    assertEquals(Math.round((await b.item() as number) * 1e5) / 1e5, 1.5);
+    assertEquals(Math.round(await b.item() * 1e5) / 1e5, 1.5);
   });
 });
 
@@ -74,7 +74,7 @@ describe("Optimizer state", () => {
       whole.learningRate = 0.2;
       const copies = [
         leaf(device, Array.from(await a.data())),
-        leaf(device, [await b.item() as number]),
+        leaf(device, [await b.item()]),
       ];
       using resumed = make(copies);
       tidy(() => resumed.loadStateDict(whole.stateDict()));
