@@ -86,8 +86,9 @@ describe("gradients by any way to share rows", () => {
       output: { ...arrayOf(usual.out), layout: inputs.query.layout },
       lse: {
         ...arrayOf(usual.lse),
-        layout: { shape: [1, 1, 2, N], strides: [0, 0, N, 1], offset: 0 },
+        layout: { shape: [1, 1, 2, N], strides: [0, 0, 2 * N, 2], offset: 0 }, // Two words a row.
       },
+      isOwnLse: true,
       lseGrad: undefined,
     };
     const run = new BackwardRun(inputs, given, { query: tiles, key: tiles });
