@@ -5,10 +5,11 @@
  *     P = exp(S - lse)    dV = (P Z)^T dO    dS = P o (dO V^T Z - D)    dQ = scale dS K    dK = scale dS^T Q
  *
  * Scores and lse are rounded, the more the farther they are from zero: at 1e7 exp(S - lse) may be off by more than
- * its own size, by one factor for all keys of a row. So each row has a factor that its weights are multiplied by.
- * Where lse is that of these keys, it is 1 / rowsum(exp(S - lse)): the kernel of dQ, which meets all keys of a row,
- * adds them up on the way, and goes first. All kernels add the products of a score in one order, over as many lanes,
- * so that it has the same bits in each.
+ * its own size, by one factor for all keys of a row. So each row has a factor that its weights are to be multiplied
+ * by; dO and D are instead, once a row, since weights stand beside them everywhere. Where lse is that of these keys,
+ * the factor is 1 / rowsum(exp(S - lse)): the kernel of dQ, which meets all keys of a row, adds them up on the way,
+ * and goes first. All kernels add the products of a score in one order, over as many lanes, so that it has the same
+ * bits in each.
  *
  * Scores are computed again, tile by tile, so that nothing of size Mq x Mkv is stored (Dao et al.,
  * "FlashAttention", 2022, https://arxiv.org/abs/2205.14135). Every output element is summed by one thread, in
@@ -79,28 +80,29 @@ export interface BackwardKernelConfig extends
 /** What a kernel writes: WGSL at a binding. */
 export type OutputDeclaration = (binding: number) => string;
 
-/** Words of a row's statistics: log-sum-exp, factor of its weights, D, and with ALiBi the slope of its head. */
+/** Words of a row's statistics: log-sum-exp, D times its factor, the factor, and with ALiBi the slope of its head. */
 export function statsWords({ alibi }: { readonly alibi: boolean }): number {
   return alibi ? 4 : 3;
 }
 
 /** Statistics of a row, which stand in the table behind the tiles. */
 const STATS = /* wgsl */ `
-struct RowStats { lse: f32, factor: f32, delta: f32 }
 fn stats_position(batch: u32, head_index: u32, query: u32) -> u32 {
   let head_row = batch * params.groups * params.heads + head_index;
   return params.stats_offset + STATS_WORDS * (head_row * params.queries + query);
 }
-fn row_stats(position: u32) -> RowStats {
-  let words = vec3u(table[position], table[position + 1u], table[position + 2u]);
-  let numbers = bitcast<vec3f>(words);
-  return RowStats(numbers.x, numbers.y, numbers.z);
+fn row_stats(position: u32) -> vec2f {
+  return bitcast<vec2f>(vec2u(table[position], table[position + 1u]));
 }
+fn row_factor(position: u32) -> f32 { return bitcast<f32>(table[position + 2u]); }
 `;
 
 /** For the kernel that finds the factors of rows. */
 const STORE_FACTOR = /* wgsl */ `
-fn store_factor(position: u32, factor: f32) { table[position + 1u] = bitcast<u32>(factor); }
+fn store_factor(position: u32, factor: f32) {
+  table[position + 1u] = bitcast<u32>(bitcast<f32>(table[position + 1u]) * factor);
+  table[position + 2u] = bitcast<u32>(factor);
+}
 `;
 
 const STATS_SLOPE = /* wgsl */ `

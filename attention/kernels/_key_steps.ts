@@ -51,8 +51,8 @@ export const QUERIES_OF_ROWS = /* wgsl */ `
 `;
 
 /**
- * Puts the queries from `staged_query` on, scaled, the gradients of their outputs and their statistics into
- * workgroup memory; what lies outside is zero, and hidden later on. Behind it stands a barrier.
+ * Puts the queries from `staged_query` on, scaled, the gradients of their outputs, times the rows' factors, and their
+ * statistics into workgroup memory; what lies outside is zero, and hidden later on. Behind it stands a barrier.
  */
 export const STAGE_QUERIES = /* wgsl */ `
         /* unroll */ for (var turn = 0u; turn < KEY_TURNS; turn++) {
@@ -74,7 +74,8 @@ export const STAGE_QUERIES = /* wgsl */ `
           if (VALUE_REST == 0u || i < STAGED * V_PARTS * LANES) {
             var staged = vec4f();
             if (query < tile.queries) {
-              staged = load_grad(grad_origin + query * params.grad_row, part);
+              staged = load_grad(grad_origin + query * params.grad_row, part) *
+                row_factor(stats_start + query * STATS_WORDS);
             }
             grad_tile[i / (V_PARTS * LANES)][part / LANES][part % LANES] = staged;
           }
@@ -95,11 +96,11 @@ export function stagedQueries(config: TiledDims): string {
   return /* wgsl */ `
 var<workgroup> query_tile: array<array<array<vec4f, LANES>, K_PARTS>, STAGED>;
 var<workgroup> grad_tile: array<array<array<vec4f, LANES>, V_PARTS>, STAGED>;
-${room ? "var<workgroup> stats_tile: array<RowStats, STAGED>;" : ""}
+${room ? "var<workgroup> stats_tile: array<vec2f, STAGED>;" : ""}
 fn stage_stats(i: u32, position: u32) {
   ${room ? "stats_tile[i] = row_stats(position);" : ""}
 }
-fn stats_of(i: u32, position: u32) -> RowStats {
+fn stats_of(i: u32, position: u32) -> vec2f {
   return ${room ? "stats_tile[i]" : "row_stats(position)"};
 }
 `;
@@ -115,7 +116,7 @@ function hasRoomForStats(config: TiledDims): boolean {
 }
 
 function statsBytes(config: TiledDims): number {
-  return 12 * stagedKeys(config);
+  return 8 * stagedKeys(config);
 }
 
 /**
@@ -127,14 +128,12 @@ export const WEIGHTS_AND_GRADIENTS = /* wgsl */ `
           /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
             let first_query = tile_query + 4u * v;
             var lse = vec4f();
-            var factor = vec4f();
             var delta = vec4f();
             /* unroll */ for (var c = 0u; c < 4; c++) {
               let query = min(first_query + c, tile.queries - 1u);
               let stats = stats_of(at + 4u * v + c, stats_start + query * STATS_WORDS);
-              lse[c] = stats.lse;
-              factor[c] = stats.factor;
-              delta[c] = stats.delta;
+              lse[c] = stats.x;
+              delta[c] = stats.y;
             }
             // Random words are of four keys of a query, and a group's rows need not begin at a multiple of
             // four: two words a query hold all bits of its rows, of which there are at most four. Its lanes
@@ -162,8 +161,7 @@ export const WEIGHTS_AND_GRADIENTS = /* wgsl */ `
                 s[w][v] = add_bias_of_rows(s[w][v], bias_start + first_query * params.bias_row + bias_key);
               }
               if (!is_whole) { s[w][v] = mask_scores(s[w][v], first_query, range[w]); }
-              let raw = weights_of(s[w][v], lse);
-              let p = select(raw * factor, vec4f(), raw == vec4f()); // The factor of a NaN row is NaN.
+              let p = weights_of(s[w][v], lse);
               var keep = p;
               if (HAS_DROPOUT) {
                 let own_bit = (first_key & 3u) + row;

@@ -194,7 +194,7 @@ export function dropTurns({ rows, tile, lanes }: Tiles): number {
 
 /** Statistics of the own rows, see `_backward.ts`; rows past the end repeat the last. */
 export const OWN_STATS = /* wgsl */ `
-  var stats = array<RowStats, OWN>();
+  var stats = array<vec2f, OWN>();
   /* unroll */ for (var w = 0u; w < OWN; w++) {
     let row = min(first_row + row_of_lane(lane, w * SHARED), last_row);
     stats[w] = row_stats(stats_position(tile.batch, head_index, tile.query_begin + row));
@@ -202,36 +202,34 @@ export const OWN_STATS = /* wgsl */ `
 `;
 
 /**
- * Gradients of the own rows' scores, in place of the scores, but for the factors of the rows, and the sums of their
- * weights. A hidden value may be NaN: a weight of zero hides it.
+ * Gradients of the own rows' scores, in place of the scores, and the sums of their weights. A hidden value may be
+ * NaN: a weight of zero hides it.
  */
 export const SCORE_GRADIENTS = /* wgsl */ `
       /* unroll */ for (var w = 0u; w < OWN; w++) {
         /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          let p = weights_of(s[w][v], vec4f(stats[w].lse));
+          let p = weights_of(s[w][v], vec4f(stats[w].x));
           weight_sum[w] += (p.x + p.y) + (p.z + p.w);
           if (HAS_DROPOUT) {
             dp[w][v] = keep_weights(dp[w][v] * params.keep_factor, bits >> (4u * (w * TILE_VECS + v)));
           }
-          s[w][v] = select(p * (dp[w][v] - stats[w].delta), vec4f(), p == vec4f());
+          s[w][v] = select(p * (dp[w][v] - stats[w].y), vec4f(), p == vec4f());
         }
       }
 `;
 
 /**
- * Factors of the own rows, `own_factor`, from the sums of their weights if these are to be 1, and stored for the
- * kernels that come after; else those that are known. A row that sees no key has none.
+ * Factors of the own rows, `own_factor`, which make the sums of their weights 1, and are stored for the kernels that
+ * come after; 1 where weights are taken as they come, and for a row that sees no key.
  */
 export const FIND_FACTORS = /* wgsl */ `
   var own_factor = array<f32, OWN>();
   /* unroll */ for (var w = 0u; w < OWN; w++) {
-    own_factor[w] = stats[w].factor;
-    if (params.sums_to_one == 1u) {
-      own_factor[w] = 1.0 / select(weight_sum[w], 1.0, weight_sum[w] == 0.0);
-      let row = first_row + row_of_lane(lane, w * SHARED);
-      if ((lane < SHARED) & (row <= last_row)) {
-        store_factor(stats_position(tile.batch, head_index, tile.query_begin + row), own_factor[w]);
-      }
+    let is_known = (params.sums_to_one == 0u) | (weight_sum[w] == 0.0);
+    own_factor[w] = 1.0 / select(weight_sum[w], 1.0, is_known);
+    let row = first_row + row_of_lane(lane, w * SHARED);
+    if (!is_known & (lane < SHARED) & (row <= last_row)) {
+      store_factor(stats_position(tile.batch, head_index, tile.query_begin + row), own_factor[w]);
     }
   }
 `;

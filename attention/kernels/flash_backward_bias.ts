@@ -69,6 +69,7 @@ ${MAIN}
         var grad_parts = array<vec4f, ROWS>();
         /* unroll */ for (var r = 0u; r < ROWS; r++) {
           let row = min(first_row + row_of_lane(lane, r), last_row);
+          let factor = row_factor(stats_position(tile.batch, head_index, tile.query_begin + row));
           for (var n = 0u; n < K_PARTS; n++) {
             let q = load_query(query_origin + row * params.query_row, n * LANES + lane) * params.scale;
             /* unroll */ for (var c = 0u; c < 4; c++) {
@@ -76,7 +77,7 @@ ${MAIN}
             }
           }
           for (var n = 0u; n < V_PARTS; n++) {
-            let g = load_grad(grad_origin + row * params.grad_row, n * LANES + lane);
+            let g = load_grad(grad_origin + row * params.grad_row, n * LANES + lane) * factor;
             /* unroll */ for (var c = 0u; c < 4; c++) {
               grad_parts[r][c] = add_dot(grad_parts[r][c], g, value_tile[4u * v + c][n][lane]);
             }
@@ -89,9 +90,7 @@ ${MAIN}
       ${DRAW_DROPPED}
       ${SCORE_GRADIENTS}
       /* unroll */ for (var w = 0u; w < OWN; w++) {
-        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          sum[w][v] += select(s[w][v] * stats[w].factor, vec4f(), s[w][v] == vec4f());
-        }
+        /* unroll */ for (var v = 0u; v < TILE_VECS; v++) { sum[w][v] += s[w][v]; }
       }
       workgroupBarrier();
     }

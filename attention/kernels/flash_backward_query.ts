@@ -3,8 +3,8 @@
  *
  * Laid out as {@linkcode flashForwardKernel}: a workgroup owns a block of query rows and walks over the keys in
  * tiles staged in workgroup memory; LANES threads share ROWS rows, of which each holds a part of q, dO and dQ in
- * registers. There is no running maximum: the log-sum-exp is known. What is summed is without the rows' factors, and
- * multiplied by them at the end; it is here that they are found, see `_backward.ts`.
+ * registers. There is no running maximum: the log-sum-exp is known. The rows' factors are found on the way, and
+ * applied at the end, see `_backward.ts`.
  *
  * Time O(B H Mq Mkv (2 K + Kv)), less what the mask hides. Memory: the gradient.
  */
@@ -50,11 +50,12 @@ ${MAIN}
   var dq = array<array<vec4f, K_PARTS>, ROWS>();
   /* unroll */ for (var r = 0u; r < ROWS; r++) {
     let row = min(first_row + row_of_lane(lane, r), last_row);
+    let factor = row_factor(stats_position(tile.batch, head_index, tile.query_begin + row));
     /* unroll */ for (var n = 0u; n < K_PARTS; n++) {
       q[r][n] = load_query(query_origin + row * params.query_row, n * LANES + lane) * params.scale;
     }
     /* unroll */ for (var n = 0u; n < V_PARTS; n++) {
-      g[r][n] = load_grad(grad_origin + row * params.grad_row, n * LANES + lane);
+      g[r][n] = load_grad(grad_origin + row * params.grad_row, n * LANES + lane) * factor;
     }
   }
   ${OWN_STATS}

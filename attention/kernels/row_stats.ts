@@ -2,7 +2,6 @@
  * What backward kernels need to know of each row, besides its query and the gradient of its output:
  *
  *     lse; 0 for a row without keys, all of whose scores are hidden
- *     the factor of its weights, by what the rounding of lse left out; see _backward.ts for another
  *     D = rowsum(dO o O) - dLse = sum over keys of P o dP, less the gradient of the log-sum-exp if there is one
  *     the slope of its head, with ALiBi
  *
@@ -24,7 +23,7 @@ export interface RowStatsConfig {
   readonly outputStorage: FloatDType;
   /** Which of the two can be read as vec4. */
   readonly aligned: Readonly<Record<"grad" | "output", boolean>>;
-  /** Whether the log-sum-exp has a second word beside each. */
+  /** Whether to take what the rounding of lse left out, which stands beside it, for the factor of the row's weights. */
   readonly lowWords: boolean;
   /** Whether scores fall with distance. */
   readonly alibi: boolean;
@@ -68,9 +67,10 @@ ${MAIN}
   let bits = lse[lse_position];
   let at = params.stats_offset + row * STATS_WORDS;
   table[at] = select(bits, 0u, bits == 0xff800000u);
-  table[at + 1u] = bitcast<u32>(1.0);
-  if (HAS_LOW_WORDS) { table[at + 1u] = bitcast<u32>(exp(-bitcast<f32>(lse[lse_position + 1u]))); }
-  table[at + 2u] = bitcast<u32>(sum);
+  var factor = 1.0;
+  if (HAS_LOW_WORDS) { factor = exp(-bitcast<f32>(lse[lse_position + 1u])); }
+  table[at + 1u] = bitcast<u32>(sum * factor);
+  table[at + 2u] = bitcast<u32>(factor);
   store_slope(at + 3u, batch, group, head);
 }
 `;

@@ -164,7 +164,7 @@ export class BackwardRun {
   #fillStats(): void {
     const { inputs } = this;
     const { runtime, sizes: { B, Mq, G, H, Kv } } = inputs;
-    const { grad, output, lse, lseGrad } = this.#given;
+    const { grad, output, lse, isOwnLse, lseGrad } = this.#given;
     const rows = B * G * H * Mq;
     const slopes = uploadSlopes(inputs);
     const config = {
@@ -172,7 +172,7 @@ export class BackwardRun {
       gradStorage: grad.dtype as FloatDType,
       outputStorage: output.dtype as FloatDType,
       aligned: { grad: isAligned(grad), output: isAligned(output) },
-      lowWords: lowWords(lse) !== undefined,
+      lowWords: !isOwnLse && lowWords(lse) !== undefined,
       alibi: slopes !== undefined,
       lseGradient: lseGrad !== undefined,
     };
