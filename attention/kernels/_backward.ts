@@ -63,6 +63,7 @@ export interface BackwardKernelConfig extends
     | "staged"
     | "laneStride"
     | "wholeApart"
+    | "sumsApart"
     | "storage"
     | "output"
     | "bias"

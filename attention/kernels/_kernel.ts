@@ -37,6 +37,8 @@ export interface Tiles {
   readonly laneStride?: number;
   /** Whether tiles of which nothing is hidden have code of their own, see `eachTile()`. Default `false`. */
   readonly wholeApart?: boolean;
+  /** Whether sums of weights are in workgroup memory, see `weightSums()`. Default `false`. */
+  readonly sumsApart?: boolean;
 }
 
 /** What decides how much a thread holds. */

@@ -209,7 +209,7 @@ export const SCORE_GRADIENTS = /* wgsl */ `
       /* unroll */ for (var w = 0u; w < OWN; w++) {
         /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
           let p = weights_of(s[w][v], vec4f(stats[w].x));
-          weight_sum[w] += (p.x + p.y) + (p.z + p.w);
+          add_weights(w, thread, (p.x + p.y) + (p.z + p.w));
           if (HAS_DROPOUT) {
             dp[w][v] = keep_weights(dp[w][v] * params.keep_factor, bits >> (4u * (w * TILE_VECS + v)));
           }
@@ -219,14 +219,41 @@ export const SCORE_GRADIENTS = /* wgsl */ `
 `;
 
 /**
+ * `add_weights(w, thread, sum)` and `weight_sum(w, thread)`: sums over the keys of the w-th own row's weights. They are
+ * private, or apart in workgroup memory, of which each thread has its own words: the threads of GPUs hold so much of
+ * rows that for one register more others go to memory, and the kernel takes 9 % longer (H200, K 64).
+ */
+export function weightSums(tiles: Tiles): string {
+  const { threads, sumsApart = false } = tiles;
+  const [space, count, at] = sumsApart
+    ? ["workgroup", ownRows(tiles) * threads, "w * THREADS + thread"]
+    : ["private", ownRows(tiles), "w"];
+  return /* wgsl */ `
+var<${space}> weight_sums: array<f32, ${count}>;
+fn add_weights(w: u32, thread: u32, sum: f32) { weight_sums[${at}] += sum; }
+fn weight_sum(w: u32, thread: u32) -> f32 { return weight_sums[${at}]; }
+`;
+}
+
+/** Bytes of workgroup memory that {@linkcode weightSums} takes. */
+export function weightSumsBytes(tiles: Tiles): number {
+  return tiles.sumsApart ? 4 * ownRows(tiles) * tiles.threads : 0;
+}
+
+function ownRows({ rows, lanes }: Tiles): number {
+  return rows / Math.min(rows, lanes);
+}
+
+/**
  * Factors of the own rows, `own_factor`, which make the sums of their weights 1, and are stored for the kernels that
  * come after; 1 where weights are taken as they come, and for a row that sees no key.
  */
 export const FIND_FACTORS = /* wgsl */ `
   var own_factor = array<f32, OWN>();
   /* unroll */ for (var w = 0u; w < OWN; w++) {
-    let is_known = (params.sums_to_one == 0u) | (weight_sum[w] == 0.0);
-    own_factor[w] = 1.0 / select(weight_sum[w], 1.0, is_known);
+    let sum = weight_sum(w, thread);
+    let is_known = (params.sums_to_one == 0u) | (sum == 0.0);
+    own_factor[w] = 1.0 / select(sum, 1.0, is_known);
     let row = first_row + row_of_lane(lane, w * SHARED);
     if (!is_known & (lane < SHARED) & (row <= last_row)) {
       store_factor(stats_position(tile.batch, head_index, tile.query_begin + row), own_factor[w]);

@@ -22,10 +22,12 @@ import {
   SCORE_GRADIENTS,
   STAGE_KEYS_AND_VALUES,
   stagingConstants,
+  weightSums,
 } from "./_steps.ts";
 import { backwardBlockRows } from "./flash_backward_query.ts";
 
-const BODY = /* wgsl */ `
+const body = (config: BackwardKernelConfig) => /* wgsl */ `
+${weightSums(config)}
 var<workgroup> key_tile: array<array<array<vec4f, LANES>, K_PARTS>, STAGED>;
 var<workgroup> value_tile: array<array<array<vec4f, LANES>, V_PARTS>, STAGED>;
 
@@ -58,7 +60,6 @@ ${MAIN}
       ${HEAD_ORIGINS}
       ${GRAD_ORIGIN}
       ${OWN_STATS}
-      var weight_sum = array<f32, OWN>();
       ${STAGE_KEYS_AND_VALUES}
 
       // Products of the own rows with keys, and of their gradients with values.
@@ -133,7 +134,7 @@ export function declareBiasGradient(binding: number): string {
  * what some row may see; the rest is to be zero before.
  */
 export function backwardBiasKernel(choice: BackwardKernelConfig): Kernel {
-  const config = { ...choice, staged: choice.tile };
+  const config = { ...choice, staged: choice.tile, sumsApart: false };
   return backwardKernel("flash_backward_bias", config, {
     constants: {
       BLOCK_ROWS: backwardBlockRows(config),
@@ -142,6 +143,6 @@ export function backwardBiasKernel(choice: BackwardKernelConfig): Kernel {
     },
     major: "query",
     outputs: [declareBiasGradient],
-    body: BODY,
+    body: body(config),
   });
 }

@@ -10,7 +10,7 @@
  */
 import { type Kernel, MAIN } from "../../gpu/runtime/kernels.ts";
 import { backwardKernel, type BackwardKernelConfig, gradientRows } from "./_backward.ts";
-import { partsPerLane, type Tiles } from "./_kernel.ts";
+import { partsPerLane, stagedBytes, type TiledDims, type Tiles } from "./_kernel.ts";
 import {
   ADD_AND_MASK,
   DRAW_DROPPED,
@@ -25,12 +25,15 @@ import {
   SCORE_GRADIENTS,
   STAGE_KEYS_AND_VALUES,
   stagingConstants,
+  weightSums,
+  weightSumsBytes,
 } from "./_steps.ts";
 
 const body = (config: BackwardKernelConfig) => /* wgsl */ `
 // Staged as [key][part][lane]: no index but the lane and the tile is not a constant.
 var<workgroup> key_tile: array<array<array<vec4f, LANES>, K_PARTS>, STAGED>;
 var<workgroup> value_tile: array<array<array<vec4f, LANES>, V_PARTS>, STAGED>;
+${weightSums(config)}
 
 ${MAIN}
   // Which rows of which head; the tiles with the most keys first, of all heads.
@@ -59,7 +62,6 @@ ${MAIN}
     }
   }
   ${OWN_STATS}
-  var weight_sum = array<f32, OWN>();
 
   for (var staged_key = begin_key / TILE * TILE; staged_key < end_key; staged_key += STAGED) {
     ${STAGE_KEYS_AND_VALUES}
@@ -138,6 +140,11 @@ const TILE_STEP = /* wgsl */ `
 /** Rows, of queries or of keys, that a workgroup of any backward kernel owns. */
 export function backwardBlockRows({ threads, lanes, rows }: Tiles): number {
   return threads / lanes * rows;
+}
+
+/** Bytes of workgroup memory that the query-major kernels take. */
+export function queryMajorWorkgroupBytes(config: TiledDims): number {
+  return stagedBytes(config) + weightSumsBytes(config);
 }
 
 /** The kernel; see {@linkcode backwardKernel} for its bindings. Output: dQ, dense `[B, Mq, G, H, K]`. */

@@ -19,11 +19,13 @@ import {
   ROWS_AND_KEYS,
   STAGE_KEYS,
   stagingConstants,
+  weightSums,
 } from "./_steps.ts";
 import { backwardBlockRows } from "./flash_backward_query.ts";
 
 const body = (config: BackwardKernelConfig) => /* wgsl */ `
 var<workgroup> key_tile: array<array<array<vec4f, LANES>, K_PARTS>, STAGED>;
+${weightSums(config)}
 
 ${MAIN}
   // Which rows of which head; the tiles with the most keys first, of all heads.
@@ -44,7 +46,6 @@ ${MAIN}
     }
   }
   ${OWN_STATS}
-  var weight_sum = array<f32, OWN>();
 
   for (var staged_key = begin_key / TILE * TILE; staged_key < end_key; staged_key += STAGED) {
     ${STAGE_KEYS}
@@ -74,8 +75,8 @@ const TILE_STEP = /* wgsl */ `
       ${ADD_AND_MASK}
       /* unroll */ for (var w = 0u; w < OWN; w++) {
         /* unroll */ for (var v = 0u; v < TILE_VECS; v++) {
-          let p = weights_of(s[w][v], vec4f(stats[w].lse));
-          weight_sum[w] += (p.x + p.y) + (p.z + p.w);
+          let p = weights_of(s[w][v], vec4f(stats[w].x));
+          add_weights(w, thread, (p.x + p.y) + (p.z + p.w));
         }
       }
 `;

@@ -93,37 +93,45 @@ export function halfForwardTiles(
 }
 
 /**
+ * Lanes of all backward kernels on GPUs: scores then have the same bits in each, see `_backward.ts`. With a bias,
+ * which adds to what threads hold, fewer rows a thread are faster.
+ */
+function backwardLanes(dim: number, hasBias: boolean): number {
+  return dim <= 32 || (dim <= 64 && hasBias) ? 4 : dim <= 128 ? 8 : 16;
+}
+
+/**
  * Candidates for the query-major backward kernels, whose threads hold three times as much of a row as it has
- * elements a lane. All have as many lanes as those of the key-major ones: scores then have the same bits in both, see
- * `_backward.ts`.
+ * elements a lane.
  */
 export function backwardQueryTiles(
   headDim: number,
   valueDim: number,
   subgroupSize: number,
+  hasBias: boolean,
 ): readonly Tiles[] {
   const dim = Math.max(headDim, valueDim);
   if (subgroupSize < WIDE_SUBGROUP) return [narrowBackwardTiles(dim, subgroupSize)];
-  return apart(
-    subgroupSize,
-    dim <= 64
-      ? [
-        { lanes: 4, rows: 4, threads: 128, tile: 8, staged: 16 },
-        { lanes: 4, rows: 4, threads: 64, tile: 8 },
-        { lanes: 4, rows: 2, threads: 128, tile: 8 },
-      ]
-      : dim <= 128
-      ? [
-        { lanes: 8, rows: 4, threads: 128, tile: 8, staged: 16 },
-        { lanes: 8, rows: 4, threads: 128, tile: 8 },
-      ]
-      : dim <= 256
-      ? [
-        { lanes: 16, rows: 4, threads: 128, tile: 4 },
-        { lanes: 16, rows: 2, threads: 128, tile: 4 },
-      ]
-      : [{ lanes: 16, rows: 1, threads: 128, tile: 4 }],
-  );
+  const lanes = backwardLanes(dim, hasBias);
+  const tiles = lanes === 4
+    ? [
+      { lanes, rows: 4, threads: 128, tile: 8, staged: 16 },
+      { lanes, rows: 4, threads: 64, tile: 8 },
+      { lanes, rows: 2, threads: 128, tile: 8 },
+    ]
+    : lanes === 8
+    ? [
+      { lanes, rows: 4, threads: 128, tile: 8, staged: 16 },
+      { lanes, rows: 4, threads: 128, tile: 8 },
+    ]
+    : dim <= 256
+    ? [
+      { lanes, rows: 4, threads: 128, tile: 4 },
+      { lanes, rows: 2, threads: 128, tile: 4 },
+    ]
+    : [{ lanes, rows: 1, threads: 128, tile: 4 }];
+  // Rows of the largest dims leave no room for sums.
+  return apart(subgroupSize, tiles).map((tiles) => ({ ...tiles, sumsApart: dim <= 256 }));
 }
 
 /**
@@ -134,6 +142,7 @@ export function backwardKeyTiles(
   headDim: number,
   valueDim: number,
   subgroupSize: number,
+  hasBias: boolean,
   hasDropout: boolean,
 ): readonly Tiles[] {
   const dim = Math.max(headDim, valueDim);
@@ -141,25 +150,31 @@ export function backwardKeyTiles(
     const tiles = narrowBackwardTiles(dim, subgroupSize);
     return [{ ...tiles, rows: hasDropout ? Math.min(4, tiles.rows) : tiles.rows }];
   }
+  const lanes = backwardLanes(dim, hasBias);
   return apart(
     subgroupSize,
-    dim <= 64
+    lanes === 4
       ? [
-        { lanes: 4, rows: 2, threads: 128, tile: 8, staged: 32 },
-        { lanes: 4, rows: 2, threads: 128, tile: 8, staged: 16 },
-        { lanes: 4, rows: 2, threads: 128, tile: 8 },
+        { lanes, rows: 2, threads: 128, tile: 8, staged: 32 },
+        { lanes, rows: 2, threads: 128, tile: 8, staged: 16 },
+      ]
+      : dim <= 64
+      ? [
+        { lanes, rows: 4, threads: 128, tile: 8, staged: 16 },
+        { lanes, rows: 4, threads: 256, tile: 8, staged: 16 },
+        { lanes, rows: 4, threads: 128, tile: 8 },
       ]
       : dim <= 128
       ? [
-        { lanes: 8, rows: 2, threads: 128, tile: 8 },
-        { lanes: 8, rows: 2, threads: 128, tile: 8, staged: 16 },
+        { lanes, rows: 2, threads: 128, tile: 8 },
+        { lanes, rows: 2, threads: 128, tile: 8, staged: 16 },
       ]
       : dim <= 256
       ? [
-        { lanes: 16, rows: 2, threads: 128, tile: 4 },
-        { lanes: 16, rows: 2, threads: 128, tile: 4, staged: 8 },
+        { lanes, rows: 2, threads: 128, tile: 4 },
+        { lanes, rows: 2, threads: 128, tile: 4, staged: 8 },
       ]
-      : [{ lanes: 16, rows: 1, threads: 128, tile: 4 }],
+      : [{ lanes, rows: 1, threads: 128, tile: 4 }],
   );
 }
 

@@ -5,8 +5,9 @@ import type { Candidate } from "../../gpu/tuning/tuner.ts";
 import { scratchArrays } from "../../gpu/tuning/scratch.ts";
 import type { BackwardInputs, Differentiable } from "../dispatch.ts";
 import type { AttentionInputs } from "../inputs.ts";
-import { stagedBytes, type Tiles } from "../kernels/_kernel.ts";
+import type { Tiles } from "../kernels/_kernel.ts";
 import { keyMajorWorkgroupBytes } from "../kernels/_key_steps.ts";
+import { queryMajorWorkgroupBytes } from "../kernels/flash_backward_query.ts";
 import { backwardKeyTiles, backwardQueryTiles, describeTiles } from "../kernels/tile_config.ts";
 import { BackwardRun, type BackwardTiles } from "./backward_run.ts";
 import { fillKeyGradients, fillQueryGradient } from "./fill_gradients.ts";
@@ -16,11 +17,12 @@ type Major = "query" | "key";
 
 /** Tiles that the device has room for, the first for where nothing is measured; that one alone if for none. */
 function candidates(
-  { sizes: { K, Kv }, runtime: { info }, dropout }: AttentionInputs,
+  { sizes: { K, Kv }, runtime: { info }, bias, dropout }: AttentionInputs,
   major: Major,
 ): readonly Candidate<Tiles>[] {
   const room = info.limits.maxComputeWorkgroupStorageSize;
-  return candidatesFor(major, K, Kv, info.subgroupSize, dropout !== undefined, room);
+  const has = [bias !== undefined, dropout !== undefined] as const;
+  return candidatesFor(major, K, Kv, info.subgroupSize, ...has, room);
 }
 
 const candidatesFor = memo((
@@ -28,12 +30,13 @@ const candidatesFor = memo((
   K: number,
   Kv: number,
   subgroupSize: number,
+  hasBias: boolean,
   hasDropout: boolean,
   room: number,
 ) => {
   const all = major === "query"
-    ? backwardQueryTiles(K, Kv, subgroupSize)
-    : backwardKeyTiles(K, Kv, subgroupSize, hasDropout);
+    ? backwardQueryTiles(K, Kv, subgroupSize, hasBias)
+    : backwardKeyTiles(K, Kv, subgroupSize, hasBias, hasDropout);
   const fitting = all.filter((tiles) => bytesOf(K, Kv, major, tiles) <= room);
   return (fitting.length > 0 ? fitting : all.slice(0, 1))
     .map((value): Candidate<Tiles> => ({ name: describeTiles(value), value }));
@@ -41,7 +44,7 @@ const candidatesFor = memo((
 
 function bytesOf(K: number, Kv: number, major: Major, tiles: Tiles): number {
   const config = { headDim: K, valueDim: Kv, ...tiles };
-  return major === "query" ? stagedBytes(config) : keyMajorWorkgroupBytes(config);
+  return major === "query" ? queryMajorWorkgroupBytes(config) : keyMajorWorkgroupBytes(config);
 }
 
 /** Bytes of workgroup memory that the tiles take, at most. */
@@ -70,9 +73,10 @@ export function chooseBackwardTiles(
 }
 
 function choose(inputs: AttentionInputs, major: Major, usual: BackwardTiles): Tiles {
+  const bias = inputs.bias ? ", bias" : "";
   const dropout = major === "key" && inputs.dropout ? ", dropout" : "";
   return inputs.runtime.tuner.choose({
-    name: `flash_backward_${major} ${problemClass(inputs)}${dropout}`,
+    name: `flash_backward_${major} ${problemClass(inputs)}${bias}${dropout}`,
     candidates: candidates(inputs, major),
     prepare() {
       const { inputs: sample, extra, dispose } = sampleOf(inputs, ["value", "value"]);

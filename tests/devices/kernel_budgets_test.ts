@@ -8,7 +8,11 @@ import type { BackwardKernelConfig } from "../../attention/kernels/_backward.ts"
 import { keyMajorWorkgroupBytes } from "../../attention/kernels/_key_steps.ts";
 import { backwardBiasKernel } from "../../attention/kernels/flash_backward_bias.ts";
 import { backwardKeyKernel } from "../../attention/kernels/flash_backward_key.ts";
-import { backwardQueryKernel } from "../../attention/kernels/flash_backward_query.ts";
+import {
+  backwardQueryKernel,
+  queryMajorWorkgroupBytes,
+} from "../../attention/kernels/flash_backward_query.ts";
+import { backwardSumsKernel } from "../../attention/kernels/flash_backward_sums.ts";
 import { backwardRowBiasKernel } from "../../attention/kernels/flash_backward_row_bias.ts";
 import { flashForwardKernel } from "../../attention/kernels/flash_forward.ts";
 import {
@@ -71,8 +75,12 @@ function rowsOf(dims: readonly [number, number], subgroupSize: number): Row[] {
   const sized = (tiles: Tiles) => ({ ...tiles, headDim, valueDim });
   const forward = forwardTiles(headDim, valueDim, subgroupSize);
   const halves = halfForwardTiles(headDim, valueDim, subgroupSize);
-  const query = backwardQueryTiles(headDim, valueDim, subgroupSize);
-  const key = backwardKeyTiles(headDim, valueDim, subgroupSize, true);
+  const query = [false, true].flatMap((bias) =>
+    backwardQueryTiles(headDim, valueDim, subgroupSize, bias)
+  );
+  const key = [false, true].flatMap((bias) =>
+    backwardKeyTiles(headDim, valueDim, subgroupSize, bias, true)
+  );
   const shuffles = shuffleForwardTiles(headDim, valueDim, subgroupSize);
   const split = [1, 2, 16].map((rows) => chooseSplitTiles(headDim, valueDim, subgroupSize, rows));
   return [
@@ -95,10 +103,10 @@ function rowsOf(dims: readonly [number, number], subgroupSize: number): Row[] {
       splitForwardWorkgroupBytes(sized(tiles)),
     ]),
     ...query.flatMap((tiles): Row[] =>
-      [backwardQueryKernel, backwardBiasKernel].map((make) => [
+      [backwardQueryKernel, backwardBiasKernel, backwardSumsKernel].map((make) => [
         tiles,
         make(backwardConfig(dims, tiles)),
-        stagedBytes(sized(tiles)),
+        queryMajorWorkgroupBytes(sized(tiles)),
       ])
     ),
     ...key.flatMap((tiles): Row[] =>
@@ -111,8 +119,11 @@ function rowsOf(dims: readonly [number, number], subgroupSize: number): Row[] {
   ];
 }
 
-/** Products in f16 stage halves, and the bias kernels one tile at a time: their ops count more than they take. */
-const COUNTS_MORE = ["flash_backward_bias", "flash_backward_row_bias"];
+/**
+ * Products in f16 stage halves, the bias kernels one tile at a time, that of sums no values: their ops count more than
+ * they take.
+ */
+const COUNTS_MORE = ["flash_backward_bias", "flash_backward_row_bias", "flash_backward_sums"];
 
 describe("attention's kernels", () => {
   for (const subgroupSize of SUBGROUP_SIZES) {
