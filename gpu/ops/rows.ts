@@ -41,7 +41,8 @@ export interface RowFunction {
    * WGSL of `fn work(row: u32, thread: u32)`, which all THREADS of a row call; rows from `params.rows` on occur
    * and must be ignored, but not before the last join. It sees, for each operand x, `at_x(row)`, where a row
    * begins; `at_out(row)` and `params.out_step` for the output; `params.length`, `THREADS`, `LOWEST`,
-   * `sum_over_workgroup(value, thread)`, `max_over_workgroup(value, thread)` and `is_nan(value)`.
+   * `sum_over_workgroup(value, thread)`, `max_over_workgroup(value, thread)`, of `vec2f`
+   * `sums_over_workgroup(values, thread)` and `sum_and_max_over_workgroup(values, thread)`, and `is_nan(value)`.
    *
    * A text goes over elements: `x_at(begin, i)` is element i, and the bits of f32 are written to `out`. A
    * function gives the text for chunks, which are elements or vectors of four: `x_chunk(begin, c)` is chunk c of
