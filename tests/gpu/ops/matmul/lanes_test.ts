@@ -8,7 +8,11 @@ import { assertPlan } from "./_products.ts";
 const device = await sharedDevice();
 const { subgroupSize } = device.info;
 const lanes = subgroupSize >= 8 ? 8 : 4;
-const plan: MatmulPlan = { form: "lanes", shape: { lanes, rowGroups: 1, columnVecs: 1 } };
+const plan: MatmulPlan = {
+  form: "lanes",
+  shape: { lanes, rowGroups: 1, columnVecs: 1 },
+  slices: 1,
+};
 
 describe("lanesTile()", () => {
   it("is rows and columns of a tile", () => {
