@@ -32,10 +32,10 @@ const BODY = /* wgsl */ `
 const LARGE = 1099511627776.0; // 2^40
 const SMALL = 8.881784197001252e-16; // 2^-50
 const DOWN = 8.077935669463161e-28; // 2^-90
+const LARGEST = 3.4028234663852886e38;
 const UP = 1.2379400392853803e27; // 2^90
 
 fn root(a: f32) -> f32 { return select(sqrt(a), a, is_nan(a)); }
-fn counts(sum: f32) -> bool { return sum > 0.0 || is_nan(sum); }
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -67,10 +67,13 @@ fn main(
 }
   let all = join_sums(sums, thread);
   if (thread > 0u || piece * PIECE >= params.elements) { return; }
-  // What is two sizes smaller does not count.
-  var norm = root(all.x) * DOWN;
-  if (counts(all.y)) { norm = root(all.y + all.x * DOWN * DOWN); }
-  if (counts(all.z)) { norm = root(all.z + all.y * DOWN * DOWN) * UP; }
+  let parts = vec3f(root(all.x) * DOWN, root(all.y), root(all.z) * UP);
+  var norm = parts.x + parts.y + parts.z; // Which lets infinities and NaN through.
+  if (norm > 0.0 && norm <= LARGEST && !is_nan(norm)) {
+    let top = max(max(parts.x, parts.y), parts.z);
+    let shares = parts / top;
+    norm = top * sqrt(dot(shares, shares));
+  }
   out[piece] = norm;
 }
 `;

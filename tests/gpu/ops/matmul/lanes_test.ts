@@ -32,6 +32,13 @@ describe("lanesMatmul()", { ignore: subgroupSize < 4 }, () => {
     }
   });
 
+  it("adds up a long k stretch by stretch, and slices of it with the bias", async () => {
+    await assertPlan(device, plan, { m: 9, k: 577, n: 34, bias: true });
+    for (const k of [1, 1100]) {
+      await assertPlan(device, { ...plan, slices: 2 }, { m: 9, k, n: 34, bias: true });
+    }
+  });
+
   it("unpacks halves", async () => {
     for (const dtype of ["f16", "bf16"] as const) {
       await assertPlan(device, plan, { m: 9, k: 11, n: 34, dtype, layout: "nt", bias: true });
