@@ -7,7 +7,7 @@ import { contiguousLayout, unsqueezeLayout } from "../layout.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatShape } from "../shape.ts";
 import { floatTypeOf, overRows, type RowFunction, type RowValues } from "./rows.ts";
-import { sumLoop } from "./sums.ts";
+import { levelsFor, sumLoop } from "./sums.ts";
 
 /** What a cross entropy depends on besides its operands. */
 export interface CrossEntropyOptions {
@@ -41,6 +41,7 @@ fn exponentials(begin: u32, thread: u32) -> Exponentials {
     type: "f32",
     terms: { total: "below", sum: "select(exp(below), below, is_nan(below))" },
     body: "let below = logits_at(begin, i) - highest;",
+    levels: levelsFor(Infinity),
   })
 }
   let joined = sums_over_workgroup(vec2f(sum, total), thread);

@@ -20,7 +20,7 @@ import {
   type RowText,
   type RowValues,
 } from "./rows.ts";
-import { sumLoop } from "./sums.ts";
+import { levelsFor, sumLoop } from "./sums.ts";
 import { LANES } from "./vectors.ts";
 
 /**
@@ -131,7 +131,7 @@ fn work(row: u32, thread: u32) {
  * Sums of g xhat and of g over a slice of the rows: a thread takes one chunk of columns, so that neighbours read
  * neighbours. The output is [slices, 2, columns].
  */
-const columnSumsBody = () =>
+const columnSumsBody = ({ levels }: RowText) =>
   CONSTANTS + /* wgsl */ `
 fn work(job: u32, thread: u32) {
   let blocks = (params.chunks + THREADS - 1u) / THREADS;
@@ -151,6 +151,7 @@ fn work(job: u32, thread: u32) {
       terms: { weight: "g * (deviation * rstd_chunk(at_rstd(row), column))", bias: "g" },
       body: `let g = gradient_chunk(at_gradient(row), column);
     let deviation = a_chunk(at_a(row), column) * SIXTEENTH - mean_chunk(at_mean(row), column);`,
+      levels,
     })
   }
   put(slice * 2u * params.length, column, weight);
@@ -290,7 +291,8 @@ function columnSums(
       const vectors = inVectors(bound);
       const chunks = vectors ? columns / LANES : columns;
       const workgroups = slices * ceilDiv(chunks, ROW_THREADS);
-      const plan = { threads: ROW_THREADS, vectors, held: 0, subgroup: 0 };
+      const levels = levelsFor(slice);
+      const plan = { threads: ROW_THREADS, vectors, held: 0, subgroup: 0, levels };
       dispatchRows(runtime, fn, bound, out, columns, workgroups, plan);
     });
   } finally {

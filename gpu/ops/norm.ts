@@ -15,7 +15,7 @@ import { accessorHelpers, declareOperand, declareWalk, IS_NAN, padAxes } from ".
 import { bindArray } from "./bindings.ts";
 import { declareJoin, type Joining, PLACE, usesSubgroups } from "./joins.ts";
 import { fill } from "./map.ts";
-import { sumLoop } from "./sums.ts";
+import { levelsFor, sumLoop } from "./sums.ts";
 
 /** Elements of a workgroup, and its threads on a GPU. */
 const PIECE = 16_384;
@@ -28,7 +28,7 @@ const PARAMS = paramStruct({
   a_strides: "axes",
 });
 
-const BODY = /* wgsl */ `
+const body = (levels: number) => /* wgsl */ `
 const LARGE = 1099511627776.0; // 2^40
 const SMALL = 8.881784197001252e-16; // 2^-50
 const DOWN = 8.077935669463161e-28; // 2^-90
@@ -63,6 +63,7 @@ fn main(
     let is_large = abs(value) > LARGE;
     let is_small = abs(value) < SMALL;
     let scaled = value * vec3f(UP, 1.0, DOWN);`,
+    levels,
   })
 }
   let all = join_sums(sums, thread);
@@ -96,7 +97,7 @@ function normKernel(dtype: DType, rank: number, joining: Joining): Kernel {
       declareJoin("join_sums", "vec3f", "a + b", joining),
       IS_NAN,
       WORKGROUP_INDEX,
-      BODY,
+      body(levelsFor(PIECE / threads)),
     ].join("");
     const subgroups = usesSubgroups(joining);
     kernels.set(key, kernel = { label: "norm", source, bindings: ["read", "write"], subgroups });

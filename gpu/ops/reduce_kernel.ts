@@ -27,6 +27,8 @@ export interface ReduceConfig extends Joining {
   readonly threads: number;
   /** Threads of a workgroup. */
   readonly group: number;
+  /** Loops around a thread's innermost one, as `levelsFor` counts them. */
+  readonly levels: number;
   /** Numbers of axes that are kept and reduced, once neighbours are joined. */
   readonly ranks: readonly [kept: number, reduced: number];
 }
@@ -51,7 +53,7 @@ export const REDUCE_PARAMS = paramStruct({
 
 /** What a thread joins alone. */
 const ACCUMULATE = {
-  sum: /* wgsl */ `
+  sum: (levels: number) => /* wgsl */ `
 fn accumulate(origin: u32, begin: u32, end: u32, thread: u32) -> Chunk {
   ${
     sumLoop({
@@ -62,13 +64,14 @@ fn accumulate(origin: u32, begin: u32, end: u32, thread: u32) -> Chunk {
       type: "Chunk",
       terms: { value: "load(origin, i)" },
       body: "",
+      levels,
     })
   }
   return value;
 }
 `,
   /** Extremes start from an element, so that no finite bound takes the place of an infinity. */
-  extreme: /* wgsl */ `
+  extreme: () => /* wgsl */ `
 fn accumulate(origin: u32, begin: u32, end: u32, thread: u32) -> Chunk {
   var value = load(origin, begin);
   for (var i = begin + thread; i < end; i += THREADS) { value = join(value, load(origin, i)); }
@@ -148,7 +151,7 @@ export function reduceKernel(config: ReduceConfig): Kernel {
 }
 
 function buildKernel(config: ReduceConfig): Kernel {
-  const { name, input, output, form, vectors, threads, group, ranks } = config;
+  const { name, input, output, form, vectors, threads, group, ranks, levels } = config;
   const type = encodingOf(output).wgsl;
   const chunk = vectors ? `vec4<${type}>` : type;
   const isExtreme = name === "max" || name === "min";
@@ -178,7 +181,7 @@ fn finish(a: ${result}) -> ${result} { return ${name === "mean" ? "a * params.fa
 ${isAlong ? PLACE + declareJoin("join_threads", type, "join_values(a, b)", config) : ""}${
     isAlong ? "" : threads > 1 ? JOIN_ROWS : ONE_ROW
   }
-${WORKGROUP_INDEX}${isAlong ? ALONG : ACROSS}${isExtreme ? ACCUMULATE.extreme : ACCUMULATE.sum}`;
+${WORKGROUP_INDEX}${isAlong ? ALONG : ACROSS}${ACCUMULATE[isExtreme ? "extreme" : "sum"](levels)}`;
   const subgroups = isAlong && usesSubgroups(config);
   return { label: name, source, bindings: ["read", "write"], subgroups };
 }

@@ -19,6 +19,8 @@ export interface RowPlan extends Joining {
   readonly vectors: boolean;
   /** Chunks of a row that each thread keeps in registers; 0 for rows that are read anew in each pass. */
   readonly held: number;
+  /** Loops around a thread's innermost one over its chunks, as `levelsFor` counts them. */
+  readonly levels: number;
 }
 
 /** Threads of a workgroup, at least. */
@@ -32,6 +34,8 @@ export interface RowText {
   each(body: string): string;
   /** The same with sums, which it declares: WGSL of what each chunk adds, by name, behind the body. */
   sums(terms: Readonly<Record<string, string>>, body: string): string;
+  /** `RowPlan.levels`, for loops that a body has of its own. */
+  readonly levels: number;
   /** Within the first loop: reads chunk `c` of an operand that is held. */
   take(name: string): string;
   /** Within any loop: chunk `c` of an operand that is held. */
@@ -39,7 +43,7 @@ export interface RowText {
 }
 
 /** The text of a plan. */
-function rowText({ held }: RowPlan): RowText {
+function rowText({ held, levels }: RowPlan): RowText {
   if (held === 0) {
     return {
       hold: () => "",
@@ -56,7 +60,9 @@ function rowText({ held }: RowPlan): RowText {
           type: "Chunk",
           terms,
           body,
+          levels,
         }),
+      levels,
       take: () => "",
       held: (name) => `${name}_chunk(begin_${name}, c)`,
     };
@@ -71,6 +77,7 @@ function rowText({ held }: RowPlan): RowText {
   return {
     hold: (name) => `var held_${name} = array<Chunk, HELD>();`,
     each,
+    levels,
     sums: (terms, body) => {
       const all = Object.entries(terms);
       const added = all.map(([name, term]) => `${name} += ${term};`).join(" ");

@@ -8,10 +8,13 @@ import { paramStruct } from "../../runtime/params.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { ceilDiv } from "../../shape.ts";
 import { accessorHelpers } from "../accessors.ts";
-import { sumLoop } from "../sums.ts";
+import { levelsFor, sumLoop } from "../sums.ts";
 import { BIAS, declareElements, type MatmulProblem } from "./problem.ts";
 
 const THREADS = 64;
+
+/** More slices are rare, and no less right. */
+const MOST_SLICES = 128;
 
 const PARAMS = paramStruct({
   elements: "u32",
@@ -40,6 +43,7 @@ fn main(
     type: "f32",
     terms: { sum: "partial[s * params.elements + i]" },
     body: "",
+    levels: levelsFor(MOST_SLICES),
   })
 }
   out[i] = sum + bias_at(i % params.n);

@@ -2,7 +2,7 @@
 import { crossEntropy, type Tensor } from "@denoformers/attention";
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { sumLoop } from "../../../gpu/ops/sums.ts";
+import { levelsFor, sumLoop } from "../../../gpu/ops/sums.ts";
 import { sharedDevice } from "../../_device.ts";
 import { randomValues } from "../_values.ts";
 
@@ -31,11 +31,16 @@ const layouts: Readonly<Record<string, () => Tensor>> = {
       .transpose(0, 1),
 };
 
-function assertNear(actual: ArrayLike<number>, expected: readonly number[], what: string): void {
+function assertNear(
+  actual: ArrayLike<number>,
+  expected: readonly number[],
+  what: string,
+  bound = LAST_PLACES,
+): void {
   assertEquals(actual.length, expected.length);
   for (const [i, value] of expected.entries()) {
     const error = Math.abs(actual[i]! - value) / Math.abs(value);
-    assert(error <= LAST_PLACES, `${what}, ${i}: ${actual[i]}, expected ${value}: off by ${error}`);
+    assert(error <= bound, `${what}, ${i}: ${actual[i]}, expected ${value}: off by ${error}`);
   }
 }
 
@@ -81,6 +86,18 @@ it("columns of a bias, and rows of losses", async () => {
   assertNear(losses, expected, "crossEntropy");
 });
 
+it("gradients of one index that is picked again and again", async () => {
+  // Sums of 32, 64 and 25 terms, one in the other.
+  const bound = (32 + 64 + 25) / 2 * 2 ** -24;
+  using table = device.zeros([2, 1], { requiresGrad: true });
+  const indices = device.zeros([LENGTH], { dtype: "i32" });
+  for (const [r, row] of rows.entries()) {
+    table.zeroGrad();
+    table.indexSelect(0, indices).backward(device.tensor(row, { shape: [LENGTH, 1] }));
+    assertNear((await table.grad!.data()).slice(0, 1), [sums[r]!], "indexSelect", bound);
+  }
+});
+
 describe("products of long k", () => {
   for (const [m, n] of [[1, 1], [4, 9]] as const) {
     it(`[${m}, k] x [k, ${n}]`, async () => {
@@ -99,21 +116,27 @@ describe("products of long k", () => {
   }
 });
 
-it("a loop names its sums and covers every turn", () => {
-  // The text is JavaScript but for its declarations.
-  const text = sumLoop({
-    variable: "i",
-    begin: "3",
-    end: "end",
-    step: "7",
-    type: "zero",
-    terms: { sum: "i", count: "1" },
-    body: "",
-  }).replaceAll(/\b(\d+)u\b/g, "$1").replaceAll(/\bmin\(/g, "Math.min(");
-  const run = new Function("end", "zero", `${text}; return [sum, count];`);
-  for (const end of [0, 3, 4, 50, 1000, 40_000]) {
-    let [sum, count] = [0, 0];
-    for (let i = 3; i < end; i += 7) [sum, count] = [sum + i, count + 1];
-    assertEquals(run(end, () => 0), [sum, count]);
+it("a loop covers every turn, and has few in each level", () => {
+  assertEquals([1, 16, 17, 128, 129, 1024, 1025, Infinity].map(levelsFor), [
+    0,
+    0,
+    1,
+    1,
+    2,
+    2,
+    3,
+    3,
+  ]);
+  for (const levels of [0, 1, 2, 3]) {
+    const loop = { variable: "i", begin: "3", end: "end", step: "7", type: "zero", levels };
+    const text = sumLoop({ ...loop, terms: { sum: "i", count: "1" }, body: "" });
+    // As JavaScript, but for numbers and functions.
+    const script = text.replaceAll(/\b(\d+)u\b/g, "$1").replaceAll(/\bmin\(/g, "Math.min(");
+    const run = new Function("end", "zero", `${script}; return [sum, count];`);
+    for (const end of [0, 3, 4, 50, 1000, 40_000]) {
+      let [sum, count] = [0, 0];
+      for (let i = 3; i < end; i += 7) [sum, count] = [sum + i, count + 1];
+      assertEquals(run(end, () => 0), [sum, count]);
+    }
   }
 });
