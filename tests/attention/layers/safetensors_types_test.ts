@@ -1,5 +1,5 @@
 /** Element types of safetensors files that are none of ours: what becomes of them, and what is refused. */
-import { type DType, type Tensor } from "@denoformers/attention";
+import type { DType, Tensor } from "@denoformers/attention";
 import { assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { loadSafetensors } from "../../../attention/layers/safetensors.ts";

@@ -1,5 +1,5 @@
 /** Norms of arrays against float64, of elements of any size. */
-import { type DType } from "@denoformers/attention";
+import type { DType } from "@denoformers/attention";
 import { assert, assertEquals } from "@std/assert";
 import { it } from "@std/testing/bdd";
 import { runtimeOf } from "../../../gpu/device.ts";
