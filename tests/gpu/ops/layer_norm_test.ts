@@ -8,9 +8,11 @@ import { layerNormGradient } from "../../../gpu/ops/layer_norm.ts";
 import { arrayOf } from "../../../gpu/tensor/base.ts";
 import { tensorFrom } from "../../../gpu/tensor/tensor.ts";
 import { assertNoLeak, nanPadded, sharedDevice } from "../../_device.ts";
+import { deviceAsGpu } from "../_forms.ts";
 import { randomValues, read } from "../_values.ts";
 
 const device = await sharedDevice();
+const gpu = await deviceAsGpu();
 
 /** In 64-bit floats, row by row. */
 function naive(
@@ -105,9 +107,10 @@ describe("Tensor.layerNorm()", () => {
       0.4472135954999579,
       1.3416407864998738,
     ];
-    for (const dtype of ["f32", "bf16"] as const) {
+    const forms = [[device, "f32"], [device, "bf16"], [gpu, "f32"]] as const;
+    for (const [on, dtype] of forms) {
       for (const size of [1e-30, 1e-19, 1, 1e10, 1e19, 1e20, 1e37, 1e38, 2.25e38]) {
-        using x = device.tensor([8, 9, 10, 11].map((v) => v / 8 * size), { dtype });
+        using x = on.tensor([8, 9, 10, 11].map((v) => v / 8 * size), { dtype });
         using out = x.layerNorm({ epsilon: 0 });
         // A size that is no power of two is rounded to the type, by 2^-9 of it at most, eight times the spread.
         const atol = dtype === "f32" ? 2e-6 : 0.05;
@@ -119,8 +122,10 @@ describe("Tensor.layerNorm()", () => {
     assertAllClose(await signs.data(), [1, -1, 1, -1], { atol: 1e-6, rtol: 0 });
     // Twelve elements a thread, or more: longer than what any device holds.
     const long = Float32Array.from({ length: 12_290 }, (_, i) => (i % 2 ? 2e38 : 1e38));
-    using y = device.tensor(long).layerNorm();
-    assertAllClose(await y.data(), long.map((v) => v > 1.5e38 ? 1 : -1), { atol: 1e-6, rtol: 0 });
+    for (const on of [device, gpu]) {
+      using y = on.tensor(long).layerNorm();
+      assertAllClose(await y.data(), long.map((v) => v > 1.5e38 ? 1 : -1), { atol: 1e-6, rtol: 0 });
+    }
   });
 
   it("divides tiny rows by the root of epsilon", async () => {

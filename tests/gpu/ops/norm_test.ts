@@ -27,7 +27,7 @@ function exact(values: ArrayLike<number>): number {
 it("norm() is right for elements of one size and of several, in one piece and more", async () => {
   await assertNoLeak(device, async () => {
     for (
-      const sizes of [[1], [1e-37], [1e-20], [1e19], [1e36], [1e-30, 1e-14, 1], [
+      const sizes of [[1], [1e-33], [1e-20], [1e19], [1e36], [1e-30, 1e-14, 1], [
         1,
         1e12,
         3e12,

@@ -1,12 +1,14 @@
 /** Sums of 50,000 terms, of numbers alike and of random ones, are within four last places of float64. */
-import { crossEntropy, type Tensor } from "@denoformers/attention";
+import { crossEntropy, type Device, type Tensor } from "@denoformers/attention";
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { levelsFor, sumLoop } from "../../../gpu/ops/sums.ts";
 import { sharedDevice } from "../../_device.ts";
+import { deviceAsGpu } from "../_forms.ts";
 import { randomValues } from "../_values.ts";
 
 const device = await sharedDevice();
+const gpu = await deviceAsGpu();
 const LENGTH = 50_000;
 const LAST_PLACES = 4 * 2 ** -23;
 
@@ -22,11 +24,11 @@ const sums = rows.map((row) => row.reduce((a, b) => a + b));
 const logSumExps = rows.map((row) => Math.log(row.reduce((sum, x) => sum + Math.exp(x), 0)));
 
 /** The rows, side by side in memory; one behind the other; and so that they lie at odd places. */
-const layouts: Readonly<Record<string, () => Tensor>> = {
-  dense: () => device.tensor(data, { shape: [rows.length, LENGTH] }),
-  odd: () =>
+const layouts: Readonly<Record<string, (device: Device) => Tensor>> = {
+  dense: (device) => device.tensor(data, { shape: [rows.length, LENGTH] }),
+  odd: (device) =>
     device.tensor([0, ...data]).slice(0, 1, data.length + 1).reshape([rows.length, LENGTH]),
-  turned: () =>
+  turned: (device) =>
     device.tensor(data, { shape: [rows.length, LENGTH] }).transpose(0, 1).contiguous()
       .transpose(0, 1),
 };
@@ -46,22 +48,24 @@ function assertNear(
 
 for (const [name, make] of Object.entries(layouts)) {
   it(`sum(), mean(), logSumExp() and softmax() of long rows, ${name}`, async () => {
-    using x = make();
-    assertNear(await x.sum({ axis: 1 }).data(), sums, "sum");
-    assertNear(await x.mean({ axis: 1 }).data(), sums.map((sum) => sum / LENGTH), "mean");
-    assertNear(await x.logSumExp(1).data(), logSumExps, "logSumExp");
-    // The error of a driver's exp is in each weight, but that of the sum in all of them together.
-    const weights = await x.softmax(1).data();
-    const totals = rows.map((_, r) =>
-      weights.slice(r * LENGTH, (r + 1) * LENGTH).reduce((a, b) => a + b, 0)
-    );
-    assertNear(totals, rows.map(() => 1), "softmax");
-    assertEquals(await x.sum({ axis: 1 }).data(), await x.sum({ axis: 1 }).data());
+    for (const on of [device, gpu]) {
+      using x = make(on);
+      assertNear(await x.sum({ axis: 1 }).data(), sums, "sum");
+      assertNear(await x.mean({ axis: 1 }).data(), sums.map((sum) => sum / LENGTH), "mean");
+      assertNear(await x.logSumExp(1).data(), logSumExps, "logSumExp");
+      // The error of a driver's exp is in each weight, but that of the sum in all of them together.
+      const weights = await x.softmax(1).data();
+      const totals = rows.map((_, r) =>
+        weights.slice(r * LENGTH, (r + 1) * LENGTH).reduce((a, b) => a + b, 0)
+      );
+      assertNear(totals, rows.map(() => 1), "softmax");
+      assertEquals(await x.sum({ axis: 1 }).data(), await x.sum({ axis: 1 }).data());
+    }
   });
 }
 
 it("softmax()'s weights of long rows are off by no more than the driver's exp", async () => {
-  using x = layouts.turned!();
+  using x = layouts.turned!(device);
   const weights = await x.softmax(1).data();
   const highest = rows.map((row) => Math.max(...row));
   const exps = await x.sub(device.tensor(highest, { shape: [rows.length, 1] })).exp().data();
@@ -78,7 +82,7 @@ it("softmax()'s weights of long rows are off by no more than the driver's exp", 
 });
 
 it("columns of a bias, and rows of losses", async () => {
-  using x = layouts.dense!();
+  using x = layouts.dense!(device);
   using columns = x.transpose(0, 1).contiguous();
   assertNear(await columns.sum({ axis: 0 }).data(), sums, "columns");
   const losses = await crossEntropy(x, [0, 1, 2, 3], { reduction: "none" }).data();

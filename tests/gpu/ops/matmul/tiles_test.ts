@@ -77,6 +77,7 @@ describe("tilesMatmul()", () => {
     for (const [m, n] of [[5, 36], [33, 7]] as const) {
       await assertPlan(device, whole, { m, k: 2084, n, bias: true });
     }
+    await assertPlan(device, STAGED, { m: 33, k: 2084, n: 36, bias: true });
     // Three slices, of 2112, 2112 and 1876 terms.
     await assertPlan(device, sliced, { m: 5, k: 6100, n: 36, bias: true });
     using a = device.full([3, 50_000], 0.1);
