@@ -134,8 +134,8 @@ const STRETCHES = {
 const STRETCH = 64;
 const LONGEST = 512;
 
-/** Terms that one slice sums at most, if there is room for slices: so many stretches as a stretch has terms. */
-export const LANES_SLICE: number = STRETCH ** 2;
+/** Terms that one slice sums at most, if there is room for slices. */
+export const LANES_SLICE: number = 64 * STRETCH;
 
 /** Rows and columns of a tile of C. */
 export function lanesTile({ lanes, rowGroups, columnVecs }: LanesShape): [number, number] {
