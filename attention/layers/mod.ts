@@ -38,9 +38,11 @@ export { cosineSchedule, type CosineScheduleOptions } from "./optimizers/schedul
 export { SGD, type SGDOptions } from "./optimizers/sgd.ts";
 export type { OptimizerState } from "./optimizers/state.ts";
 export {
+  listSafetensors,
   loadSafetensors,
   type LoadSafetensorsOptions,
   readSafetensorsMetadata,
+  type SafetensorsEntry,
   saveSafetensors,
   type SaveSafetensorsOptions,
 } from "./safetensors.ts";

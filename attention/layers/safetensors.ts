@@ -1,11 +1,11 @@
 /**
  * Weights to and from safetensors, the files that PyTorch's models are published in. Elements go over bit
- * by bit: no number is converted.
+ * by bit, or as the same whole numbers in 32 bits.
  */
 import { assertFunction, checkedOptions } from "../../gpu/checks.ts";
 import { byteSize, type DeviceArray, isDense, produce } from "../../gpu/array.ts";
 import { assertDevice, type Device, runtimeOf } from "../../gpu/device.ts";
-import { type DType, encodingOf } from "../../gpu/dtype.ts";
+import { encodingOf } from "../../gpu/dtype.ts";
 import { copy } from "../../gpu/ops/map.ts";
 import type { Runtime } from "../../gpu/runtime/runtime.ts";
 import { numel } from "../../gpu/shape.ts";
@@ -19,11 +19,24 @@ import {
   type TensorEntry,
 } from "./safetensors_header.ts";
 import { isWellFormed, quote } from "./safetensors_json.ts";
+import { assertFits, dtypesOf, TYPES, wholeWords } from "./safetensors_types.ts";
 
 /** Options of {@linkcode loadSafetensors}. */
 export interface LoadSafetensorsOptions {
-  /** Which tensors to load, by their names. Default: all. */
-  filter?: (name: string) => boolean;
+  /** Which tensors to load, by their names, types and shapes. Default: all. */
+  filter?: (name: string, entry: SafetensorsEntry) => boolean;
+  /** Whether to load F64 as f32, rounded to the nearest. Default `false`: it is refused. */
+  roundF64?: boolean;
+}
+
+/** A tensor of a file, as {@linkcode listSafetensors} and filters see it. */
+export interface SafetensorsEntry {
+  /** Its name. */
+  readonly name: string;
+  /** The format's name of the element type, as in `BF16` or `I64`. */
+  readonly dtype: string;
+  /** Its sizes. */
+  readonly shape: readonly number[];
 }
 
 /** Options of {@linkcode saveSafetensors}. */
@@ -32,31 +45,20 @@ export interface SaveSafetensorsOptions {
   metadata?: Readonly<Record<string, string>>;
 }
 
-/** The format's names of our element types, in the order that the format's own library writes them. */
-const TYPES: readonly (readonly [type: string, dtype: DType])[] = [
-  ["F32", "f32"],
-  ["U32", "u32"],
-  ["I32", "i32"],
-  ["BF16", "bf16"],
-  ["F16", "f16"],
-  ["BOOL", "bool"],
-];
-
-const DTYPES = new Map(TYPES);
-
 /**
- * The tensors of a safetensors file, by name, with the file's types: F32, F16, BF16, I32, U32 and BOOL.
- * The whole file is checked before anything is allocated. Needs the file in memory, and on the device
- * what is loaded of it.
+ * The tensors of a safetensors file, by name, with the file's types where these are F32, F16, BF16, I32, U32 or BOOL.
+ * I64, I16 and I8 become i32, U64, U16 and U8 become u32, if every number fits: none is ever changed. Tensors
+ * without elements, which some files carry as marks, are f32 if their type is none of these. The whole file is
+ * checked before anything is allocated. Needs the file in memory, and on the device what is loaded of it.
  *
  * @param device Where to put the tensors.
  * @param file All bytes of the file, as `Deno.readFile()` and `Response.bytes()` give them; of a `Blob`,
  * its `arrayBuffer()`. They may be changed as soon as this returns.
- * @param options `filter`: which tensors to load.
+ * @param options `filter`: which tensors to load; `roundF64`: whether to take F64.
  * @returns The tensors; without a prototype, as names may be any. The caller disposes them.
- * @throws {TypeError} For a file that is none of safetensors, and for a tensor of another type.
+ * @throws {TypeError} For a file that is none of safetensors, and for tensors of other types, naming all.
  * @throws {RangeError} For a file whose lengths and offsets do not fit each other, as of one that was cut
- * off, and for a tensor that the device cannot hold.
+ * off, for a number that 32 bits do not hold, and for a tensor that the device cannot hold.
  *
  * @example Load weights into a layer, which copies them
  * ```ts ignore
@@ -68,7 +70,7 @@ const DTYPES = new Map(TYPES);
  * ```ts ignore
  * const response = await fetch("https://example.org/model.safetensors");
  * const tensors = loadSafetensors(device, await response.arrayBuffer(), {
- *   filter: (name) => name.startsWith("blocks.0."),
+ *   filter: (name, { dtype }) => name.startsWith("blocks.0.") && dtype !== "F8_E4M3",
  * });
  * ```
  */
@@ -77,28 +79,58 @@ export function loadSafetensors(
   file: ArrayBuffer | Uint8Array,
   options: LoadSafetensorsOptions = {},
 ): Record<string, Tensor> {
-  const { filter = () => true } = checkedOptions("load safetensors", options);
+  const { filter = () => true, roundF64 = false } = checkedOptions("load safetensors", options);
   assertFunction("load safetensors: filter", filter);
   assertDevice("load safetensors", device);
   const bytes = bytesOf(file);
   const { entries, dataStart } = parseHeader(bytes);
-  const wanted = entries.filter(({ name }) => filter(name))
-    .map((entry) => ({ entry, dtype: dtypeOf(entry) }));
+  const dataOf = ({ begin, end }: TensorEntry) =>
+    bytes.subarray(dataStart + begin, dataStart + end);
+  const wanted = entries.filter((entry) => filter(entry.name, publicEntry(entry)));
+  const dtypes = dtypesOf(wanted, roundF64);
+  for (const entry of wanted) assertFits(entry, dataOf(entry));
   const runtime = runtimeOf(device);
   const tensors: Record<string, Tensor> = Object.create(null);
   try {
-    for (const { entry: { name, shape, begin, end }, dtype } of wanted) {
-      const words = wholeWords(bytes.subarray(dataStart + begin, dataStart + end), dtype);
-      const array = produce(runtime, shape, dtype, ({ storage }) => {
+    for (const [i, entry] of wanted.entries()) {
+      const words = wholeWords(dataOf(entry), entry.type);
+      const array = produce(runtime, entry.shape, dtypes[i]!, ({ storage }) => {
         if (words.length > 0) runtime.upload(storage, words);
       });
-      tensors[name] = tensorFrom(device, runtime, array);
+      tensors[entry.name] = tensorFrom(device, runtime, array);
     }
   } catch (error) {
     for (const tensor of Object.values(tensors)) tensor.dispose();
     throw error;
   }
   return tensors;
+}
+
+/**
+ * What a safetensors file holds, in the order of its data; of any type, also those that {@linkcode loadSafetensors}
+ * refuses. Needs no device.
+ *
+ * @param file All bytes of the file.
+ * @returns Name, type and shape of each tensor.
+ * @throws {TypeError} For a file that is none of safetensors.
+ * @throws {RangeError} For a file whose lengths and offsets do not fit each other.
+ *
+ * @example Which types does a file have?
+ * ```ts
+ * import { Linear, listSafetensors, requestDevice, saveSafetensors } from "@denoformers/attention";
+ *
+ * using device = await requestDevice();
+ * const file = await saveSafetensors(new Linear(device, 3, 2).stateDict());
+ * console.table(listSafetensors(file)); // bias, F32, [2] and weight, F32, [2, 3]
+ * ```
+ */
+export function listSafetensors(file: ArrayBuffer | Uint8Array): SafetensorsEntry[] {
+  return parseHeader(bytesOf(file)).entries.map(publicEntry);
+}
+
+/** A copy of what callers may see and change. */
+function publicEntry({ name, type, shape }: TensorEntry): SafetensorsEntry {
+  return { name, dtype: type, shape: [...shape] };
 }
 
 /**
@@ -253,23 +285,4 @@ function bytesOf(file: ArrayBuffer | Uint8Array): Uint8Array {
     `Cannot read safetensors: file is ${typeof file}, expected an ArrayBuffer or a Uint8Array, ` +
       "as from await Deno.readFile(path) or await blob.arrayBuffer()",
   );
-}
-
-function dtypeOf({ name, type }: TensorEntry): DType {
-  const dtype = DTYPES.get(type);
-  if (dtype !== undefined) return dtype;
-  throw new TypeError(
-    `Cannot load safetensors: tensor ${quote(name)} has dtype ${type}, expected one of ` +
-      `${[...DTYPES.keys()].join(", ")}; convert it before it is saved, or leave it out by filter`,
-  );
-}
-
-/** Bytes of a file as a buffer takes them: filled up to whole words, a bool 0 or 1. */
-function wholeWords(bytes: Uint8Array, dtype: DType): Uint8Array<ArrayBuffer> {
-  if (bytes.length % 4 === 0 && dtype !== "bool" && bytes.buffer instanceof ArrayBuffer) {
-    return bytes as Uint8Array<ArrayBuffer>;
-  }
-  const words = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
-  words.set(dtype === "bool" ? bytes.map((byte) => byte === 0 ? 0 : 1) : bytes);
-  return words;
 }

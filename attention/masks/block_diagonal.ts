@@ -11,6 +11,7 @@ import {
   begins,
   causalWindow,
   checkedLengths,
+  checkedReach,
   type Lengths,
   queryMismatch,
   total,
@@ -199,34 +200,79 @@ export class BlockDiagonalMask extends AttentionBias implements PackedSequences 
     return tidy(() => unpack(tensor, this.kvSeqlen, this.batchSizes));
   }
 
-  /** Each block causal from its top left corner. */
+  /**
+   * Each block causal from its top left corner. This and the following keep the rule of the mask that they are called
+   * on as well, which xformers' forget: a window stays, and of two the smaller.
+   *
+   * @throws {TypeError} If the mask counts from the other corner, and some block has more or fewer keys than queries.
+   */
   makeCausal(): BlockDiagonalCausalMask {
-    return new BlockDiagonalCausalMask(this);
-  }
-
-  /** Each block causal from its bottom right corner. */
-  makeCausalFromBottomRight(): BlockDiagonalCausalFromBottomRightMask {
-    return new BlockDiagonalCausalFromBottomRightMask(this);
+    const size = this.#windowFrom("top-left", "BlockDiagonalCausalMask", Infinity);
+    return size === Infinity
+      ? new BlockDiagonalCausalMask(this)
+      : new BlockDiagonalCausalLocalAttentionMask(this, size);
   }
 
   /**
-   * Each block causal from its top left corner, within a window.
+   * Each block causal from its bottom right corner.
    *
-   * @param windowSize Keys that a query sees at most, its own among them; > 0.
+   * @throws {TypeError} If the mask counts from the other corner, and some block has more or fewer keys than queries.
+   */
+  makeCausalFromBottomRight(): BlockDiagonalCausalFromBottomRightMask {
+    const size = this.#windowFrom(
+      "bottom-right",
+      "BlockDiagonalCausalFromBottomRightMask",
+      Infinity,
+    );
+    return size === Infinity
+      ? new BlockDiagonalCausalFromBottomRightMask(this)
+      : new BlockDiagonalCausalLocalAttentionFromBottomRightMask(this, size);
+  }
+
+  /**
+   * Each block causal within a window, from the corner that the mask counts from: the top left one, but the bottom
+   * right one for a {@linkcode BlockDiagonalCausalFromBottomRightMask}.
+   *
+   * @param windowSize Keys that a query sees at most, its own among them; > 0, or Infinity.
    */
   makeLocalAttention(windowSize: number): BlockDiagonalCausalLocalAttentionMask {
-    return new BlockDiagonalCausalLocalAttentionMask(this, windowSize);
+    const name = "BlockDiagonalCausalLocalAttentionMask";
+    return new BlockDiagonalCausalLocalAttentionMask(
+      this,
+      this.#windowFrom("top-left", name, windowSize),
+    );
   }
 
   /**
    * Each block causal from its bottom right corner, within a window.
    *
-   * @param windowSize Keys that a query sees at most, its own among them; > 0.
+   * @param windowSize Keys that a query sees at most, its own among them; > 0, or Infinity.
+   * @throws {TypeError} If the mask counts from the other corner, and some block has more or fewer keys than queries.
    */
   makeLocalAttentionFromBottomRight(
     windowSize: number,
   ): BlockDiagonalCausalLocalAttentionFromBottomRightMask {
-    return new BlockDiagonalCausalLocalAttentionFromBottomRightMask(this, windowSize);
+    const name = "BlockDiagonalCausalLocalAttentionFromBottomRightMask";
+    return new BlockDiagonalCausalLocalAttentionFromBottomRightMask(
+      this,
+      this.#windowFrom("bottom-right", name, windowSize),
+    );
+  }
+
+  /** The size of a causal window from a corner that hides what this mask hides as well. */
+  #windowFrom(corner: Window["alignment"], name: string, windowSize: number): number {
+    const size = checkedReach(name, "windowSize", windowSize, 1);
+    const { alignment, left } = this.window;
+    const other = this.blocks.findIndex(({ queries, keys }) => queries !== keys);
+    if (this.window !== EVERYTHING && alignment !== corner && other >= 0) {
+      const { queries, keys } = this.blocks[other]!;
+      throw new TypeError(
+        `Cannot make a ${name} of a ${this.constructor.name}: that counts from the ${alignment} corner, and ` +
+          `block ${other} has ${queries} queries and ${keys} keys, expected as many; ` +
+          "make it of a BlockDiagonalMask",
+      );
+    }
+    return Math.min(size, left + 1);
   }
 
   /** B must be 1, Mq and Mkv the sums of the lengths. */
@@ -250,6 +296,17 @@ export class BlockDiagonalCausalMask extends BlockDiagonalMask {
 export class BlockDiagonalCausalFromBottomRightMask extends BlockDiagonalMask {
   /** Keys up to the one that is as far from the block's end as the query. */
   override readonly window: Window = CAUSAL_FROM_BOTTOM_RIGHT;
+
+  /**
+   * As `makeLocalAttentionFromBottomRight`; xformers' counts from the top left corner instead.
+   *
+   * @param windowSize Keys that a query sees at most, its own among them; > 0, or Infinity.
+   */
+  override makeLocalAttention(
+    windowSize: number,
+  ): BlockDiagonalCausalLocalAttentionFromBottomRightMask {
+    return this.makeLocalAttentionFromBottomRight(windowSize);
+  }
 }
 
 /**

@@ -70,7 +70,8 @@ export function localWindow(mask: string, windowLeft: number, windowRight: numbe
   };
 }
 
-function checkedReach(mask: string, name: string, value: number, least: number): number {
+/** How far a window reaches, in keys: a whole number that is not below `least`, or Infinity. */
+export function checkedReach(mask: string, name: string, value: number, least: number): number {
   if (value === Infinity || (Number.isSafeInteger(value) && value >= least)) return value;
   throw new RangeError(
     `Cannot make a ${mask}: ${name} is ${

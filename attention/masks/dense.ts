@@ -1,7 +1,7 @@
 /** Masks over whole sequences, each of which is one block. */
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { AttentionBias, MaskWithTensorBias } from "./bias.ts";
-import { causalWindow, localWindow } from "./checks.ts";
+import { causalWindow, checkedReach, localWindow } from "./checks.ts";
 import { CAUSAL, CAUSAL_FROM_BOTTOM_RIGHT, EVERYTHING, type Window } from "./window.ts";
 
 /** No mask: every query sees every key. What `attnBias` undefined stands for inside. */
@@ -50,12 +50,16 @@ export class LowerTriangularFromBottomRightMask extends AttentionBias {
   override readonly window: Window = CAUSAL_FROM_BOTTOM_RIGHT;
 
   /**
-   * The same, cut to a window.
+   * The same, cut to a window; of a mask that has one already, to the smaller.
    *
-   * @param windowSize Keys that a query sees at most, its own among them; > 0.
+   * @param windowSize Keys that a query sees at most, its own among them; > 0, or Infinity.
    */
   makeLocalAttention(windowSize: number): LowerTriangularFromBottomRightLocalAttentionMask {
-    return new LowerTriangularFromBottomRightLocalAttentionMask(windowSize);
+    const { name } = LowerTriangularFromBottomRightLocalAttentionMask;
+    const size = checkedReach(name, "windowSize", windowSize, 1);
+    return new LowerTriangularFromBottomRightLocalAttentionMask(
+      Math.min(size, this.window.left + 1),
+    );
   }
 }
 

@@ -102,7 +102,8 @@ export class BlockDiagonalPaddedKeysMask extends AttentionBias implements Padded
   }
 
   /**
-   * The same sequences, in which a query sees the keys around its own, counted from the end.
+   * The same sequences, in which a query sees of the keys that it saw those around its own, counted from the end: a
+   * causal mask stays causal, and of two windows each side takes the smaller. xformers' forgets the rule before.
    *
    * @param windowLeft Keys seen before the query's own; >= 0, or Infinity for all.
    * @param windowRight Keys seen behind the query's own; >= 0, or Infinity for all.
@@ -111,7 +112,13 @@ export class BlockDiagonalPaddedKeysMask extends AttentionBias implements Padded
     windowLeft: number,
     windowRight: number,
   ): BlockDiagonalLocalAttentionPaddedKeysMask {
-    return new BlockDiagonalLocalAttentionPaddedKeysMask(this, windowLeft, windowRight);
+    const { name } = BlockDiagonalLocalAttentionPaddedKeysMask;
+    const { left, right } = localWindow(name, windowLeft, windowRight);
+    return new BlockDiagonalLocalAttentionPaddedKeysMask(
+      this,
+      Math.min(left, this.window.left),
+      Math.min(right, this.window.right),
+    );
   }
 
   /** B must be 1, Mq the sum of the lengths and Mkv that of the slots. */

@@ -7,6 +7,7 @@ import { contiguousLayout, unsqueezeLayout } from "../layout.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatShape } from "../shape.ts";
 import { floatTypeOf, overRows, type RowFunction, type RowValues } from "./rows.ts";
+import { levelsFor, sumLoop } from "./sums.ts";
 
 /** What a cross entropy depends on besides its operands. */
 export interface CrossEntropyOptions {
@@ -30,16 +31,21 @@ fn exponentials(begin: u32, thread: u32) -> Exponentials {
   }
   highest = max_over_workgroup(highest, thread);
 
-  var sum = 0.0;
-  var total = 0.0;
-  for (var i = thread; i < params.length; i += THREADS) {
-    let below = logits_at(begin, i) - highest;
-    total += below;
-    sum += select(exp(below), below, is_nan(below)); // Some drivers have exp(NaN) = inf.
-  }
-  sum = sum_over_workgroup(sum, thread);
-  total = sum_over_workgroup(total, thread);
-  return Exponentials(highest, sum, total);
+  // Some drivers have exp(NaN) = inf.
+  ${
+  sumLoop({
+    variable: "i",
+    begin: "thread",
+    end: "params.length",
+    step: "THREADS",
+    type: "f32",
+    terms: { total: "below", sum: "select(exp(below), below, is_nan(below))" },
+    body: "let below = logits_at(begin, i) - highest;",
+    levels: levelsFor(Infinity),
+  })
+}
+  let joined = sums_over_workgroup(vec2f(sum, total), thread);
+  return Exponentials(highest, joined.x, joined.y);
 }
 
 const NAN_BITS = 0x7fc00000u; // WGSL has no literal for NaN.

@@ -18,25 +18,58 @@ import {
   ROW_THREADS,
   type RowFunction,
   type RowText,
+  type RowValues,
 } from "./rows.ts";
+import { levelsFor, sumLoop } from "./sums.ts";
 import { LANES } from "./vectors.ts";
 
-/** The mean of a row of `a` and 1 / sqrt(variance + epsilon), `mean_a` and `rstd`. */
-const statistics = ({ hold, each, take, held }: RowText) => /* wgsl */ `
+/**
+ * Of a row of `a`: `scale`, a power of two that brings the largest magnitude to [0.5, 1), so that squares neither
+ * overflow nor vanish; `mean_a`, the mean times that; and `rstd`, 1 / sqrt(variance + epsilon) over that.
+ */
+const statistics = ({ hold, sums, take, held }: RowText) => /* wgsl */ `
   let begin_a = at_a(row);
   ${hold("a")}
-  var total = Chunk(0.0);
-  ${each(`${take("a")} total += ${held("a")};`)}
-  let mean_a = sum_over_workgroup(sum_of(total), thread) / f32(params.length);
+  // Times params.share, at most 1 / length, no sum of finite numbers overflows.
+  var top = Chunk(0.0);
+  ${
+  sums(
+    { total: "value * params.share" },
+    `${take("a")} let value = ${held("a")}; top = max(top, abs(value));`,
+  )
+}
+  let found = sum_and_max_over_workgroup(vec2f(sum_of(total), max_of(top)), thread);
+  let exponent = min(bitcast<u32>(found.y) >> 23u, 252u);
+  let scale = min(bitcast<f32>((253u - exponent) << 23u), params.most_scale);
+  let first_mean = found.x / (f32(params.length) * params.share) * scale;
 
-  // Deviations from the mean, not a difference of squares, which cancels.
-  var squares = Chunk(0.0);
-  ${each(`let deviation = ${held("a")} - mean_a; squares += deviation * deviation;`)}
-  let variance = sum_over_workgroup(sum_of(squares), thread) / f32(params.length);
-  let rstd = 1.0 / sqrt(variance + params.epsilon);
+  // Deviations from the mean, not a difference of squares, which cancels. Their own mean is what rounding took from it.
+  ${
+  sums(
+    { deviations: "deviation", squares: "deviation * deviation" },
+    `let deviation = ${held("a")} * scale - first_mean;`,
+  )
+}
+  let spread = sums_over_workgroup(vec2f(sum_of(squares), sum_of(deviations)), thread) /
+    f32(params.length);
+  let mean_a = first_mean + spread.y;
+  let variance = max(spread.x - spread.y * spread.y, 0.0) + params.epsilon * scale * scale;
+  let rstd = 1.0 / sqrt(max(variance, LEAST_VARIANCE));
 `;
 
-const layerNormBody = (text: RowText) => /* wgsl */ `
+/** Below the variance of all rows but constant ones, whose elements are all equal to the mean. */
+const CONSTANTS = "const LEAST_VARIANCE = 7.888609e-31;\nconst SIXTEENTH = 0.0625;\n";
+
+/** What {@linkcode statistics} needs to know. */
+function valuesOf(length: number, epsilon: number): RowValues {
+  // Beyond, epsilon outweighs the row, and would overflow.
+  const most = 2 ** Math.max(-126, Math.min(126, Math.floor(30 - Math.log2(epsilon) / 2)));
+  const share = 2 ** -Math.ceil(Math.log2(Math.max(1, length)));
+  return { epsilon: ["f32", epsilon], most_scale: ["f32", most], share: ["f32", share] };
+}
+
+const layerNormBody = (text: RowText) =>
+  CONSTANTS + /* wgsl */ `
 fn work(row: u32, thread: u32) {
   let factors = at_weight(row);
   let summands = at_bias(row);
@@ -44,50 +77,53 @@ fn work(row: u32, thread: u32) {
   if (row >= params.rows) { return; }
   let target_position = at_out(row);
   ${
-  text.each(`
-    let normalized = (${text.held("a")} - mean_a) * rstd;
+    text.each(`
+    let normalized = (${text.held("a")} * scale - mean_a) * rstd;
     put(target_position, c, normalized * weight_chunk(factors, c) + bias_chunk(summands, c));`)
-}
+  }
 }
 `;
 
 /** da = rstd (gw - mean(gw) - xhat mean(gw xhat)), where gw = g weight and xhat = (a - mean) rstd. */
-const inputGradientBody = (text: RowText) => /* wgsl */ `
+const inputGradientBody = (text: RowText) =>
+  CONSTANTS + /* wgsl */ `
 fn work(row: u32, thread: u32) {
   let begin_gradient = at_gradient(row);
   let factors = at_weight(row);
   ${statistics(text)}
   ${text.hold("gradient")}
-  var sums = Chunk(0.0);
-  var slopes = Chunk(0.0);
   ${
-  text.each(`
-    ${text.take("gradient")}
-    let gw = ${text.held("gradient")} * weight_chunk(factors, c);
-    sums += gw;
-    slopes += gw * ((${text.held("a")} - mean_a) * rstd);`)
-}
-  let mean = sum_over_workgroup(sum_of(sums), thread) / f32(params.length);
-  let slope = sum_over_workgroup(sum_of(slopes), thread) / f32(params.length);
+    text.sums(
+      { sums: "gw", slopes: `gw * ((${text.held("a")} * scale - mean_a) * rstd)` },
+      `${text.take("gradient")} let gw = ${text.held("gradient")} * weight_chunk(factors, c);`,
+    )
+  }
+  let means = sums_over_workgroup(vec2f(sum_of(sums), sum_of(slopes)), thread) /
+    f32(params.length);
 
   if (row >= params.rows) { return; }
   let target_position = at_out(row);
   ${
-  text.each(`
+    text.each(`
     let gw = ${text.held("gradient")} * weight_chunk(factors, c);
-    let normalized = (${text.held("a")} - mean_a) * rstd;
-    put(target_position, c, rstd * (gw - mean - normalized * slope));`)
-}
+    let normalized = (${text.held("a")} * scale - mean_a) * rstd;
+    put(target_position, c, rstd * (gw - means.x - normalized * means.y) * scale);`)
+  }
 }
 `;
 
-/** Writes the two statistics of each row. */
-const statisticsBody = (text: RowText) => /* wgsl */ `
+/**
+ * Writes two numbers of each row: a sixteenth of the mean, and sixteen times 1 / the deviation. So deviations from the
+ * mean do not overflow, nor are those of the largest rows subnormal, which drivers take for 0.
+ */
+const statisticsBody = (text: RowText) =>
+  CONSTANTS + /* wgsl */ `
 fn work(row: u32, thread: u32) {
   ${statistics(text)}
   if (row >= params.rows || thread > 0u) { return; }
-  out[at_out(row)] = bitcast<u32>(mean_a);
-  out[at_out(row) + 1u] = bitcast<u32>(rstd);
+  let inverse = bitcast<f32>((254u << 23u) - bitcast<u32>(scale));
+  out[at_out(row)] = bitcast<u32>(mean_a * (inverse * SIXTEENTH));
+  out[at_out(row) + 1u] = bitcast<u32>(min(rstd * (scale / SIXTEENTH), -LOWEST));
 }
 `;
 
@@ -95,7 +131,8 @@ fn work(row: u32, thread: u32) {
  * Sums of g xhat and of g over a slice of the rows: a thread takes one chunk of columns, so that neighbours read
  * neighbours. The output is [slices, 2, columns].
  */
-const columnSumsBody = () => /* wgsl */ `
+const columnSumsBody = ({ levels }: RowText) =>
+  CONSTANTS + /* wgsl */ `
 fn work(job: u32, thread: u32) {
   let blocks = (params.chunks + THREADS - 1u) / THREADS;
   let slice = job / blocks;
@@ -104,13 +141,18 @@ fn work(job: u32, thread: u32) {
   if (begin >= params.rows || column >= params.chunks) { return; }
   let end = min(begin + params.slice, params.rows);
 
-  var weight = Chunk(0.0);
-  var bias = Chunk(0.0);
-  for (var row = begin; row < end; row++) {
-    let g = gradient_chunk(at_gradient(row), column);
-    let deviation = a_chunk(at_a(row), column) - mean_chunk(at_mean(row), column);
-    weight += g * (deviation * rstd_chunk(at_rstd(row), column));
-    bias += g;
+  ${
+    sumLoop({
+      variable: "row",
+      begin: "begin",
+      end: "end",
+      step: "1u",
+      type: "Chunk",
+      terms: { weight: "g * (deviation * rstd_chunk(at_rstd(row), column))", bias: "g" },
+      body: `let g = gradient_chunk(at_gradient(row), column);
+    let deviation = a_chunk(at_a(row), column) * SIXTEENTH - mean_chunk(at_mean(row), column);`,
+      levels,
+    })
   }
   put(slice * 2u * params.length, column, weight);
   put(slice * 2u * params.length + params.length, column, bias);
@@ -136,7 +178,7 @@ export function layerNorm(
     action: "layerNorm",
     body: layerNormBody,
     operands: { a, weight: weight ?? 1, bias: bias ?? 0 },
-    values: { epsilon: ["f32", epsilon] },
+    values: valuesOf(a.layout.shape.at(-1)!, epsilon),
   };
   return alongLast(runtime, fn, a, dtype);
 }
@@ -175,7 +217,7 @@ export function layerNormGradient(
         action,
         body: inputGradientBody,
         operands: { gradient, a, weight: weight ?? 1 },
-        values: { epsilon: ["f32", epsilon] },
+        values: valuesOf(a.layout.shape.at(-1)!, epsilon),
       };
       result.input = alongLast(runtime, fn, a, dtype);
     }
@@ -226,7 +268,7 @@ function columnSums(
       action,
       body: statisticsBody,
       operands: { a },
-      values: { epsilon: ["f32", epsilon] },
+      values: valuesOf(a.layout.shape.at(-1)!, epsilon),
     },
     shape,
     axis,
@@ -249,7 +291,8 @@ function columnSums(
       const vectors = inVectors(bound);
       const chunks = vectors ? columns / LANES : columns;
       const workgroups = slices * ceilDiv(chunks, ROW_THREADS);
-      const plan = { threads: ROW_THREADS, vectors, held: 0, subgroup: 0 };
+      const levels = levelsFor(slice);
+      const plan = { threads: ROW_THREADS, vectors, held: 0, subgroup: 0, levels };
       dispatchRows(runtime, fn, bound, out, columns, workgroups, plan);
     });
   } finally {

@@ -128,13 +128,16 @@ function operandOf(
 
 /** Enqueues a product by a plan. */
 function run(runtime: Runtime, problem: MatmulProblem, plan: MatmulPlan, out: Binding): void {
-  if (plan.form === "lanes") return lanesMatmul(runtime, problem, plan.shape, out);
-  const { shape, slices } = plan;
-  if (slices === 1) return tilesMatmul(runtime, problem, shape, 1, out);
+  const { slices } = plan;
+  const multiply = (to: Binding) =>
+    plan.form === "lanes"
+      ? lanesMatmul(runtime, problem, plan.shape, slices, to)
+      : tilesMatmul(runtime, problem, plan.shape, slices, to);
+  if (slices === 1) return multiply(out);
   const { m, n, batches } = problem;
   const partial = runtime.memory.acquire(4 * slices * batches * m * n, "partial sums of matmul");
   try {
-    tilesMatmul(runtime, problem, shape, slices, partial);
+    multiply(partial);
     sumSlices(runtime, problem, slices, partial, out);
   } finally {
     partial.release();

@@ -17,6 +17,7 @@ import {
   reduceKernel,
   type ReduceName,
 } from "./reduce_kernel.ts";
+import { levelsFor } from "./sums.ts";
 import { isAligned, LANES } from "./vectors.ts";
 
 export type { ReduceName };
@@ -129,7 +130,8 @@ function planAlong(runtime: Runtime, common: Common, reduced: Coalesced): Plan {
   const most = isFallback ? Math.max(1, subgroup) : GROUP;
   const threads = Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, turns / TURNS))));
   const group = Math.max(SMALL_GROUP, threads);
-  const config = { ...common, form: "along", threads, group, subgroup } as const;
+  const levels = levelsFor(turns / threads);
+  const config = { ...common, form: "along", threads, group, subgroup, levels } as const;
   return { config, piece, pieces: ceilDiv(length / lanes, piece) };
 }
 
@@ -143,7 +145,8 @@ function planAcross(runtime: Runtime, common: Common, kept: Coalesced, reduced: 
   const threads = group / columns;
   const wanted = ceilDiv(WORKGROUPS, ceilDiv(outputs, columns));
   const piece = Math.max(ceilDiv(length, wanted), threads * MIN_TURNS);
-  const config = { ...common, form: "across", threads, group, subgroup: 0 } as const;
+  const levels = levelsFor(Math.min(piece, length) / threads);
+  const config = { ...common, form: "across", threads, group, subgroup: 0, levels } as const;
   return { config, piece, pieces: ceilDiv(length, piece) };
 }
 

@@ -8,6 +8,7 @@ import { type Kernel, WORKGROUP_INDEX } from "../runtime/kernels.ts";
 import { paramStruct } from "../runtime/params.ts";
 import { accessorHelpers, declareOperand, declareWalk, IS_NAN } from "./accessors.ts";
 import { declareJoin, type Joining, PLACE, usesSubgroups } from "./joins.ts";
+import { sumLoop } from "./sums.ts";
 import { declareVectors, LANES } from "./vectors.ts";
 
 /** The reductions by name. */
@@ -26,6 +27,8 @@ export interface ReduceConfig extends Joining {
   readonly threads: number;
   /** Threads of a workgroup. */
   readonly group: number;
+  /** Loops around a thread's innermost one, as `levelsFor` counts them. */
+  readonly levels: number;
   /** Numbers of axes that are kept and reduced, once neighbours are joined. */
   readonly ranks: readonly [kept: number, reduced: number];
 }
@@ -48,19 +51,37 @@ export const REDUCE_PARAMS = paramStruct({
   reduced_strides: "axes",
 });
 
-/** Extremes start from an element, so that no finite bound takes the place of an infinity. */
-const ACCUMULATE = /* wgsl */ `
+/** What a thread joins alone. */
+const ACCUMULATE = {
+  sum: (levels: number) => /* wgsl */ `
 fn accumulate(origin: u32, begin: u32, end: u32, thread: u32) -> Chunk {
-  var value = Chunk();
-  if (IS_EXTREME) { value = load(origin, begin); }
+  ${
+    sumLoop({
+      variable: "i",
+      begin: "begin + thread",
+      end: "end",
+      step: "THREADS",
+      type: "Chunk",
+      terms: { value: "load(origin, i)" },
+      body: "",
+      levels,
+    })
+  }
+  return value;
+}
+`,
+  /** Extremes start from an element, so that no finite bound takes the place of an infinity. */
+  extreme: () => /* wgsl */ `
+fn accumulate(origin: u32, begin: u32, end: u32, thread: u32) -> Chunk {
+  var value = load(origin, begin);
   for (var i = begin + thread; i < end; i += THREADS) { value = join(value, load(origin, i)); }
   return value;
 }
-`;
+`,
+};
 
 const ALONG = /* wgsl */ `
 fn load(origin: u32, i: u32) -> Chunk { return chunk_at(origin + at_reduced(i * LANES)); }
-${ACCUMULATE}
 @compute @workgroup_size(GROUP)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -83,7 +104,6 @@ const ACROSS = /* wgsl */ `
 const COLUMNS = GROUP / THREADS;
 
 fn load(origin: u32, i: u32) -> Chunk { return chunk_at(origin + at_reduced(i)); }
-${ACCUMULATE}
 @compute @workgroup_size(GROUP)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -131,7 +151,7 @@ export function reduceKernel(config: ReduceConfig): Kernel {
 }
 
 function buildKernel(config: ReduceConfig): Kernel {
-  const { name, input, output, form, vectors, threads, group, ranks } = config;
+  const { name, input, output, form, vectors, threads, group, ranks, levels } = config;
   const type = encodingOf(output).wgsl;
   const chunk = vectors ? `vec4<${type}>` : type;
   const isExtreme = name === "max" || name === "min";
@@ -142,7 +162,6 @@ function buildKernel(config: ReduceConfig): Kernel {
 const GROUP = ${group}u;
 const THREADS = ${threads}u;
 const LANES = ${vectors ? LANES : 1}u;
-const IS_EXTREME = ${isExtreme};
 alias Chunk = ${chunk};
 ${IS_NAN}${accessorHelpers([input])}
 ${(vectors ? declareVectors : declareOperand)("a", 0, input)}
@@ -162,7 +181,7 @@ fn finish(a: ${result}) -> ${result} { return ${name === "mean" ? "a * params.fa
 ${isAlong ? PLACE + declareJoin("join_threads", type, "join_values(a, b)", config) : ""}${
     isAlong ? "" : threads > 1 ? JOIN_ROWS : ONE_ROW
   }
-${WORKGROUP_INDEX}${isAlong ? ALONG : ACROSS}`;
+${WORKGROUP_INDEX}${isAlong ? ALONG : ACROSS}${ACCUMULATE[isExtreme ? "extreme" : "sum"](levels)}`;
   const subgroups = isAlong && usesSubgroups(config);
   return { label: name, source, bindings: ["read", "write"], subgroups };
 }

@@ -8,6 +8,7 @@ import { type ParamFields, paramStruct, type ParamType } from "../runtime/params
 import { unroll } from "../runtime/unroll.ts";
 import { accessorHelpers, declareOperand, declareWalk, IS_NAN } from "./accessors.ts";
 import { declareJoin, type Joining, PLACE, usesSubgroups } from "./joins.ts";
+import { sumLoop } from "./sums.ts";
 import { declareVectorOutput, declareVectors, LANES } from "./vectors.ts";
 
 /** How threads take rows; compiled in. */
@@ -18,6 +19,8 @@ export interface RowPlan extends Joining {
   readonly vectors: boolean;
   /** Chunks of a row that each thread keeps in registers; 0 for rows that are read anew in each pass. */
   readonly held: number;
+  /** Loops around a thread's innermost one over its chunks, as `levelsFor` counts them. */
+  readonly levels: number;
 }
 
 /** Threads of a workgroup, at least. */
@@ -29,6 +32,10 @@ export interface RowText {
   hold(name: string): string;
   /** A loop over all chunks of a thread, with the chunk's number `c`. */
   each(body: string): string;
+  /** The same with sums, which it declares: WGSL of what each chunk adds, by name, behind the body. */
+  sums(terms: Readonly<Record<string, string>>, body: string): string;
+  /** `RowPlan.levels`, for loops that a body has of its own. */
+  readonly levels: number;
   /** Within the first loop: reads chunk `c` of an operand that is held. */
   take(name: string): string;
   /** Within any loop: chunk `c` of an operand that is held. */
@@ -36,7 +43,7 @@ export interface RowText {
 }
 
 /** The text of a plan. */
-function rowText({ held }: RowPlan): RowText {
+function rowText({ held, levels }: RowPlan): RowText {
   if (held === 0) {
     return {
       hold: () => "",
@@ -44,19 +51,38 @@ function rowText({ held }: RowPlan): RowText {
         `for (var c = thread; c < params.chunks; c += THREADS) {
     ${body}
   }`,
+      sums: (terms, body) =>
+        sumLoop({
+          variable: "c",
+          begin: "thread",
+          end: "params.chunks",
+          step: "THREADS",
+          type: "Chunk",
+          terms,
+          body,
+          levels,
+        }),
+      levels,
       take: () => "",
       held: (name) => `${name}_chunk(begin_${name}, c)`,
     };
   }
-  return {
-    hold: (name) => `var held_${name} = array<Chunk, HELD>();`,
-    each: (body) => `
+  const each = (body: string) => `
   /* unroll */ for (var k = 0u; k < HELD; k++) {
     let c = k * THREADS + thread;
     if (c < params.chunks) {
       ${body}
     }
-  }`,
+  }`;
+  return {
+    hold: (name) => `var held_${name} = array<Chunk, HELD>();`,
+    each,
+    levels,
+    sums: (terms, body) => {
+      const all = Object.entries(terms);
+      const added = all.map(([name, term]) => `${name} += ${term};`).join(" ");
+      return all.map(([name]) => `var ${name} = Chunk();`).join(" ") + each(`${body} ${added}`);
+    },
     take: (name) => `held_${name}[k] = ${name}_chunk(begin_${name}, c);`,
     held: (name) => `held_${name}[k]`,
   };
@@ -174,7 +200,7 @@ export function buildRowKernel(config: RowConfig, plan: RowPlan): RowKernel {
     AT_OUT,
     COMMON,
     PLACE,
-    joins(plan),
+    joins(plan, work),
     IS_NAN,
     WORKGROUP_INDEX,
     unroll(work, { HELD: plan.held }),
@@ -232,8 +258,16 @@ fn put(begin: u32, c: u32, v: Chunk) { out[begin + c * params.out_step] = bitcas
     (vectors ? "" : put);
 }
 
-/** `sum_over_workgroup` and `max_over_workgroup`: join a value of each thread of a row; all get the result. */
-function joins(plan: RowPlan): string {
-  return declareJoin("sum_over_workgroup", "f32", "a + b", plan) +
-    declareJoin("max_over_workgroup", "f32", "max(a, b)", plan);
+/** Functions that join a value of each thread of a row, so that all get the result: type and how two are joined. */
+const JOINS = {
+  sum_over_workgroup: ["f32", "a + b"],
+  max_over_workgroup: ["f32", "max(a, b)"],
+  sums_over_workgroup: ["vec2f", "a + b"],
+  sum_and_max_over_workgroup: ["vec2f", "vec2f(a.x + b.x, max(a.y, b.y))"],
+} as const;
+
+/** Those that a body calls. */
+function joins(plan: RowPlan, body: string): string {
+  return Object.entries(JOINS).filter(([name]) => body.includes(`${name}(`))
+    .map(([name, [type, pair]]) => declareJoin(name, type, pair, plan)).join("");
 }

@@ -20,6 +20,7 @@ import {
   type RowPlan,
   type RowText,
 } from "./row_kernel.ts";
+import { levelsFor } from "./sums.ts";
 import { isAligned, LANES } from "./vectors.ts";
 
 export { ROW_THREADS };
@@ -41,7 +42,8 @@ export interface RowFunction {
    * WGSL of `fn work(row: u32, thread: u32)`, which all THREADS of a row call; rows from `params.rows` on occur
    * and must be ignored, but not before the last join. It sees, for each operand x, `at_x(row)`, where a row
    * begins; `at_out(row)` and `params.out_step` for the output; `params.length`, `THREADS`, `LOWEST`,
-   * `sum_over_workgroup(value, thread)`, `max_over_workgroup(value, thread)` and `is_nan(value)`.
+   * `sum_over_workgroup(value, thread)`, `max_over_workgroup(value, thread)`, of `vec2f`
+   * `sums_over_workgroup(values, thread)` and `sum_and_max_over_workgroup(values, thread)`, and `is_nan(value)`.
    *
    * A text goes over elements: `x_at(begin, i)` is element i, and the bits of f32 are written to `out`. A
    * function gives the text for chunks, which are elements or vectors of four: `x_chunk(begin, c)` is chunk c of
@@ -67,19 +69,27 @@ function planOf(runtime: Runtime, fn: RowFunction, rows: BoundRows, outLength: n
   const { isFallback, subgroupSize: subgroup } = runtime.info;
   if (typeof fn.body === "string") {
     const isShort = rows.length <= (isFallback ? 128 : 32);
-    return { threads: isShort ? 1 : ROW_THREADS, vectors: false, held: 0, subgroup };
+    const threads = isShort ? 1 : ROW_THREADS;
+    return { threads, vectors: false, held: 0, subgroup, levels: levelsFor(rows.length / threads) };
   }
   const vectors = inVectors(rows) && (outLength !== rows.length || rows.inner === 1);
   const chunks = rows.length / (vectors ? LANES : 1);
   // Where rows lie side by side, threads that each take one read neighbours.
   if (!vectors && rows.inner >= ROW_THREADS && rows.count >= MANY_ROWS) {
-    return { threads: 1, vectors, held: 0, subgroup };
+    return { threads: 1, vectors, held: 0, subgroup, levels: levelsFor(chunks) };
   }
   // Without barriers, a CPU is far faster: subgroups join values by themselves.
   const most = isFallback ? Math.max(1, subgroup) : MAX_THREADS;
   const threads = Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, chunks / HELD))));
   const isHeld = !isFallback && chunks <= HELD * threads;
-  return { threads, vectors, held: isHeld ? ceilDiv(chunks, threads) : 0, subgroup };
+  const turns = ceilDiv(chunks, threads);
+  return {
+    threads,
+    vectors,
+    held: isHeld ? turns : 0,
+    subgroup,
+    levels: isHeld ? 0 : levelsFor(turns),
+  };
 }
 
 /** Whether all rows are whole vectors. */
@@ -171,7 +181,13 @@ export function bindRows(
 }
 
 /** The threads of a workgroup share each row, element by element. */
-const ROW_A_WORKGROUP: RowPlan = { threads: ROW_THREADS, vectors: false, held: 0, subgroup: 0 };
+const ROW_A_WORKGROUP: RowPlan = {
+  threads: ROW_THREADS,
+  vectors: false,
+  held: 0,
+  subgroup: 0,
+  levels: levelsFor(Infinity),
+};
 
 /**
  * Enqueues a function of rows.
@@ -226,9 +242,10 @@ function rowKernel(
     const { step } = rows.arrays.find((array) => array.name === name)!;
     return { name, dtype: operand.dtype, isSingle: step === 0 };
   });
-  const { threads, vectors, held, subgroup } = plan;
+  const { threads, vectors, held, subgroup, levels } = plan;
   const rank = rows.shape.length;
-  let key = `${fn.label} ${threads} ${vectors} ${held} ${subgroup} ${rank} ${vectorOutput}`;
+  let key =
+    `${fn.label} ${threads} ${vectors} ${held} ${subgroup} ${levels} ${rank} ${vectorOutput}`;
   for (const { dtype, value, isSingle } of operands) key += ` ${dtype ?? value} ${isSingle}`;
   let built = kernels.get(key);
   if (!built) {

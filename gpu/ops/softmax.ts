@@ -9,7 +9,7 @@ import { floatTypeOf, overRows, type RowText } from "./rows.ts";
  * softmax(a)[i] = exp(a[i] - max) / sum, and 0 throughout a row that is -inf throughout: attention wants
  * that for rows without keys. LOWEST stands for the maximum of such a row.
  */
-const exponentials = ({ hold, each, take, held }: RowText) => /* wgsl */ `
+const exponentials = ({ hold, each, sums, take, held }: RowText) => /* wgsl */ `
 fn work(row: u32, thread: u32) {
   let begin_a = at_a(row);
   ${hold("a")}
@@ -17,12 +17,13 @@ fn work(row: u32, thread: u32) {
   ${each(`${take("a")} top = max(top, ${held("a")});`)}
   let highest = max_over_workgroup(max_of(top), thread);
 
-  var part = Chunk(0.0);
+  // inf - inf would be NaN, and some drivers have exp(NaN) = inf.
   ${
-  each(`
-    let value = ${held("a")};
-    let below = select(value - highest, Chunk(0.0), value == Chunk(highest)); // inf - inf would be NaN.
-    part += select(exp(below), below, are_nan(below)); // Some drivers have exp(NaN) = inf.`)
+  sums(
+    { part: "select(exp(below), below, are_nan(below))" },
+    `let value = ${held("a")};
+    let below = select(value - highest, Chunk(0.0), value == Chunk(highest));`,
+  )
 }
   let sum = sum_over_workgroup(sum_of(part), thread);
 
@@ -50,18 +51,17 @@ const logSumExpBody = (text: RowText) =>
 `;
 
 /** A weight of 0 counts for nothing, whatever the gradient is there: masks hide by it. */
-const gradientBody = ({ hold, each, take, held }: RowText) => /* wgsl */ `
+const gradientBody = ({ hold, each, sums, take, held }: RowText) => /* wgsl */ `
 fn work(row: u32, thread: u32) {
   let begin_gradient = at_gradient(row);
   let begin_y = at_y(row);
   ${hold("gradient")}
   ${hold("y")}
-  var part = Chunk(0.0);
   ${
-  each(`
-    ${take("gradient")} ${take("y")}
-    let weight = ${held("y")};
-    part += select(${held("gradient")} * weight, Chunk(0.0), weight == Chunk(0.0));`)
+  sums(
+    { part: `select(${held("gradient")} * weight, Chunk(0.0), weight == Chunk(0.0))` },
+    `${take("gradient")} ${take("y")} let weight = ${held("y")};`,
+  )
 }
   let sum = sum_over_workgroup(sum_of(part), thread);
 

@@ -6,6 +6,7 @@ import {
   type AttentionBias,
   attentionFlops,
   Block,
+  BlockDiagonalCausalFromBottomRightMask,
   BlockDiagonalGappyKeysMask,
   BlockDiagonalMask,
   BlockDiagonalPaddedKeysMask,
@@ -24,6 +25,7 @@ import {
   LayerScale,
   Linear,
   linear,
+  listSafetensors,
   loadSafetensors,
   loadTrainingState,
   LocalAttentionFromBottomRightMask,
@@ -540,6 +542,15 @@ const MASKS: readonly Entry[] = [
     )
   ),
   entry(
+    "BlockDiagonalCausalFromBottomRightMask.makeLocalAttention",
+    { w: "count" },
+    nothing,
+    (a) =>
+      BlockDiagonalCausalFromBottomRightMask.fromSeqlens([1]).makeLocalAttention(
+        a.w === Infinity ? NaN : a.w,
+      ),
+  ),
+  entry(
     "BlockDiagonalPaddedKeysMask",
     { options: "options" },
     nothing,
@@ -937,10 +948,11 @@ const TRAINING: readonly Entry[] = [
   ),
   entry(
     "loadSafetensors",
-    { device: "device", file: "bytes" },
+    { device: "device", file: "bytes", options: "options", filter: "fn" },
     (d) => ({ device: d }),
-    (a) => loadSafetensors(a.device, a.file ?? new Uint8Array(8)),
+    (a) => loadSafetensors(a.device, a.file ?? new Uint8Array(8), given(a, { filter: a.filter })),
   ),
+  entry("listSafetensors", { file: "bytes" }, nothing, (a) => listSafetensors(a.file)),
   entry(
     "readSafetensorsMetadata",
     { file: "bytes" },

@@ -1,10 +1,12 @@
 /** Keeps gradients from growing beyond a norm. */
 import { assertNotNegative, checkedArray, checkedOptions, told } from "../../../gpu/checks.ts";
 import { noGrad } from "../../../gpu/autograd/mode.ts";
+import { runtimeOf } from "../../../gpu/device.ts";
 import { tidy, tidyApart } from "../../../gpu/lifetime.ts";
-import { assertTensor, variableOf } from "../../../gpu/tensor/base.ts";
+import { norm } from "../../../gpu/ops/norm.ts";
+import { arrayOf, assertTensor, variableOf } from "../../../gpu/tensor/base.ts";
 import { stack } from "../../../gpu/tensor/join.ts";
-import type { Tensor } from "../../../gpu/tensor/tensor.ts";
+import { type Tensor, tensorFrom } from "../../../gpu/tensor/tensor.ts";
 
 /** Options of {@linkcode clipGradNorm}. */
 export interface ClipGradNormOptions {
@@ -59,9 +61,15 @@ export function clipGradNorm(
 }
 
 function totalNorm(gradients: readonly Tensor[], normType: number): Tensor {
-  const wide = (gradient: Tensor) => gradient.to("f32"); // The square of an f16 may be beyond its range.
   if (normType === Infinity) {
-    return stack(gradients.map((g) => tidy(() => wide(g).abs().max()))).max();
+    return stack(gradients.map((g) => tidy(() => g.to("f32").abs().max()))).max();
   }
-  return stack(gradients.map((g) => tidy(() => wide(g).square().sum()))).sum().sqrt();
+  // The norm of the norms, none of which is squared as it is: squares overflow from 1.8e19 on.
+  return normOf(stack(gradients.map(normOf)));
+}
+
+function normOf(tensor: Tensor): Tensor {
+  const { device } = tensor;
+  const runtime = runtimeOf(device);
+  return tensorFrom(device, runtime, norm(runtime, arrayOf(tensor)));
 }

@@ -1,14 +1,14 @@
 /** Which form of the kernel, and which tile, for a product. Pure. */
 import type { DeviceInfo } from "../../runtime/info.ts";
 import { ceilDiv } from "../../shape.ts";
-import { type LanesShape, lanesTile } from "./lanes.ts";
+import { LANES_SLICE, type LanesShape, lanesTile } from "./lanes.ts";
 import type { MatmulSizes } from "./problem.ts";
-import { tileBytes, type TileShape, tileSize } from "./tiles.ts";
+import { tileBytes, TILES_SLICE, type TileShape, tileSize } from "./tiles.ts";
 
 /** A form of the kernel with all that is to be chosen about it. */
 export type MatmulPlan =
   | { readonly form: "tiles"; readonly shape: TileShape; readonly slices: number }
-  | { readonly form: "lanes"; readonly shape: LanesShape };
+  | { readonly form: "lanes"; readonly shape: LanesShape; readonly slices: number };
 
 /** A plan by name. */
 export interface MatmulCandidate {
@@ -86,16 +86,20 @@ export function defaultMatmulPlan(sizes: MatmulSizes, device: MatmulDevice): Mat
   const shape = Object.values(TILES).find((shape) =>
     fits(shape, device) && tilesOf(sizes, shape) * threadsOf(shape) >= WANTED_THREADS
   );
-  if (shape) return { form: "tiles", shape, slices: 1 };
+  if (shape) return { form: "tiles", shape, slices: slicesFor(sizes, shape, device) };
   if (sizes.k < LEAST_SLICED) return { form: "tiles", shape: TILES.small, slices: 1 };
   const { small } = TILES;
   return { form: "tiles", shape: small, slices: slicesFor(sizes, small, device) };
 }
 
-function fallbackPlan({ m }: MatmulSizes, { subgroupSize }: MatmulDevice): MatmulPlan {
-  if (subgroupSize < 4) return { form: "tiles", shape: SHALLOW_TILE, slices: 1 };
+function fallbackPlan(sizes: MatmulSizes, device: MatmulDevice): MatmulPlan {
+  const { subgroupSize } = device;
+  if (subgroupSize < 4) {
+    return { form: "tiles", shape: SHALLOW_TILE, slices: slicesOf(sizes, TILES_SLICE, device) };
+  }
   const [large, narrow] = lanesShapes(subgroupSize);
-  return { form: "lanes", shape: m <= lanesTile(narrow)[0] ? narrow : large };
+  const shape = sizes.m <= lanesTile(narrow)[0] ? narrow : large;
+  return { form: "lanes", shape, slices: slicesOf(sizes, LANES_SLICE, device) };
 }
 
 /** Tiles whose sums still fit the registers, and those of as few rows as there can be. */
@@ -111,24 +115,24 @@ export function matmulCandidates(
   sizes: MatmulSizes,
   device: MatmulDevice,
 ): readonly MatmulCandidate[] {
-  const others = device.isFallback ? fallbackPlans(device) : tilePlans(sizes, device);
+  const others = device.isFallback ? fallbackPlans(sizes, device) : tilePlans(sizes, device);
   const plans = [defaultMatmulPlan(sizes, device), ...others];
   const named = plans.map((value) => [nameOf(value), value] as const);
   return [...new Map(named)].map(([name, value]) => ({ name, value }));
 }
 
-function fallbackPlans({ subgroupSize }: MatmulDevice): MatmulPlan[] {
-  if (subgroupSize < 4) return [];
-  return lanesShapes(subgroupSize).map((shape) => ({ form: "lanes", shape }));
+function fallbackPlans(sizes: MatmulSizes, device: MatmulDevice): MatmulPlan[] {
+  if (device.subgroupSize < 4) return [];
+  const slices = slicesOf(sizes, LANES_SLICE, device);
+  return lanesShapes(device.subgroupSize).map((shape) => ({ form: "lanes", shape, slices }));
 }
 
 /** All tiles that fit, whole and, where there are too few, with k in slices. */
 function tilePlans(sizes: MatmulSizes, device: MatmulDevice): MatmulPlan[] {
   const fitting = [...Object.values(TILES), ...TWO_STAGES].filter((shape) => fits(shape, device));
   return fitting.flatMap((shape) => {
-    const slices = slicesFor(sizes, shape, device);
-    const counts = slices > 1 ? [slices, 1] : [1];
-    return counts.map((slices): MatmulPlan => ({ form: "tiles", shape, slices }));
+    const counts = [slicesFor(sizes, shape, device), slicesOf(sizes, TILES_SLICE, device)];
+    return [...new Set(counts)].map((slices): MatmulPlan => ({ form: "tiles", shape, slices }));
   });
 }
 
@@ -146,27 +150,40 @@ function tilesOf({ m, n, batches }: MatmulSizes, shape: TileShape): number {
   return batches * ceilDiv(m, rows) * ceilDiv(n, columns);
 }
 
-/** Into how many slices to cut k, so that there is work for all of the device. */
-function slicesFor(sizes: MatmulSizes, shape: TileShape, { limits }: MatmulDevice): number {
+/** Into how many slices to cut k, so that there is work for all of the device, and roundings stay few. */
+function slicesFor(sizes: MatmulSizes, shape: TileShape, device: MatmulDevice): number {
   const { m, n, k, batches } = sizes;
+  const least = slicesOf(sizes, TILES_SLICE, device);
   const threads = tilesOf(sizes, shape) * threadsOf(shape);
-  if (2 * threads > WANTED_THREADS) return 1;
-  const bytes = Math.min(MOST_PARTIAL_BYTES, limits.maxStorageBufferBindingSize);
+  if (2 * threads > WANTED_THREADS) return least;
+  const bytes = Math.min(MOST_PARTIAL_BYTES, device.limits.maxStorageBufferBindingSize);
   const slices = Math.min(
     Math.ceil(WANTED_THREADS / threads),
     Math.floor(k / LEAST_SLICE),
     Math.floor(bytes / (4 * batches * m * n)),
     MOST_SLICES,
   );
-  return Math.max(1, slices);
+  return Math.max(least, slices);
+}
+
+/**
+ * Slices of at most so many terms, if a device can show their sums to a kernel: with thousands of terms in each they
+ * are smaller than the operands.
+ */
+function slicesOf(
+  { m, n, k, batches }: MatmulSizes,
+  most: number,
+  { limits }: MatmulDevice,
+): number {
+  const room = Math.floor(limits.maxStorageBufferBindingSize / (4 * batches * m * n));
+  return Math.max(1, Math.min(Math.ceil(k / most), room));
 }
 
 function nameOf(plan: MatmulPlan): string {
-  if (plan.form === "lanes") return `lanes ${lanesTile(plan.shape).join(" x ")}`;
-  const { shape, slices } = plan;
+  const cut = `${plan.slices} slice${plan.slices > 1 ? "s" : ""}`;
+  if (plan.form === "lanes") return `lanes ${lanesTile(plan.shape).join(" x ")}, ${cut}`;
+  const { shape } = plan;
   const { rowVecs, columnVecs, depth, stages } = shape;
   return `tiles ${tileSize(shape).join(" x ")}, ${4 * rowVecs} x ${4 * columnVecs} a thread, ` +
-    `depth ${depth}, ${stages} stage${stages > 1 ? "s" : ""}, ${slices} slice${
-      slices > 1 ? "s" : ""
-    }`;
+    `depth ${depth}, ${stages} stage${stages > 1 ? "s" : ""}, ${cut}`;
 }

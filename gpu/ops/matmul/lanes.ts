@@ -19,6 +19,9 @@ import {
   type MatmulProblem,
   packParams,
   PARAMS,
+  sliceDepth,
+  withoutBias,
+  withParts,
   workgroupsOf,
 } from "./problem.ts";
 
@@ -64,8 +67,11 @@ fn main(
     columns[v] = vec4u(job.b_origin) + min(own, vec4u(params.n - 1u)) * params.b_line;
   }
 
+  let k_begin = job.slice * params.slice_depth;
+  let k_end = min(params.k, k_begin + params.slice_depth);
+  BEGIN_STRETCH
   var sums = array<array<vec4f, COLUMN_VECS>, TILE_ROWS>();
-  for (var k = 0u; k < params.k; k += 4u) {
+  for (var k = k_from; k < k_to; k += 4u) {
     var a_four = array<vec4f, ROW_GROUPS>();
     /* unroll */ for (var g = 0u; g < ROW_GROUPS; g++) {
       a_four[g] = vec4f(
@@ -90,6 +96,7 @@ fn main(
       }
     }
   }
+  END_STRETCH
 
   let plane = job.plane * params.m * params.n;
   /* unroll */ for (var c = 0u; c < LANE_COLUMNS; c++) {
@@ -99,44 +106,79 @@ fn main(
       // A lane writes the last row once more for each row beyond it: that is cheaper than branches.
       /* unroll */ for (var r = 0u; r < TILE_ROWS; r++) {
         let row = min(job.row + r, params.m - 1u);
-        out[plane + row * params.n + column] = sums[r][c / 4u][c % 4u] + bias;
+        out[plane + row * params.n + column] = SUMS[r][c / 4u][c % 4u] + bias;
       }
     }
   }
 }
 `;
 
+/** Where k is long, sums of a stretch of it are added to those of the stretches before, and roundings stay few. */
+const STRETCHES = {
+  one: { BEGIN_STRETCH: "let k_from = k_begin; let k_to = k_end;", END_STRETCH: "", SUMS: "sums" },
+  many: {
+    BEGIN_STRETCH: /* wgsl */ `
+  var totals = array<array<vec4f, COLUMN_VECS>, TILE_ROWS>();
+  for (var k_from = k_begin; k_from < k_end; k_from += STRETCH) {
+  let k_to = min(k_end, k_from + STRETCH);`,
+    END_STRETCH: /* wgsl */ `
+  /* unroll */ for (var r = 0u; r < TILE_ROWS; r++) {
+    /* unroll */ for (var v = 0u; v < COLUMN_VECS; v++) { totals[r][v] += sums[r][v]; }
+  }
+  }`,
+    SUMS: "totals",
+  },
+};
+
+/** Terms of such a stretch, a multiple of 4, and of the longest sum that is added up in one. */
+const STRETCH = 64;
+const LONGEST = 512;
+
+/** Terms that one slice sums at most, if there is room for slices. */
+export const LANES_SLICE: number = 64 * STRETCH;
+
 /** Rows and columns of a tile of C. */
 export function lanesTile({ lanes, rowGroups, columnVecs }: LanesShape): [number, number] {
   return [lanes * rowGroups, 4 * lanes * columnVecs];
 }
 
-/** Enqueues a product. `out` is C, of one element or more, row-major f32. */
+/**
+ * Enqueues a product.
+ *
+ * @param slices Into how many runs to cut k. From 2 on, the bias is left out.
+ * @param out C, of one element or more, row-major f32; as many of them as there are slices.
+ */
 export function lanesMatmul(
   runtime: Runtime,
   problem: MatmulProblem,
   shape: LanesShape,
+  slices: number,
   out: Binding,
 ): void {
-  const { a, b, bias, k } = problem;
+  const { a, b, bias, k, dtype, zeroHides } = problem;
   const [tileRows, tileColumns] = lanesTile(shape);
-  const cut = { tileRows, tileColumns, slices: 1, sliceDepth: k };
-  runtime.kernels.dispatch(lanesKernel(problem.dtype, problem.zeroHides, shape), {
+  const cut = { tileRows, tileColumns, slices, sliceDepth: sliceDepth(k, slices) };
+  runtime.kernels.dispatch(lanesKernel(dtype, zeroHides, cut.sliceDepth > LONGEST, shape), {
     storages: [a.binding, b.binding, (bias ?? b).binding, out],
-    params: packParams(problem, cut),
+    params: packParams(slices > 1 ? withoutBias(problem) : problem, cut),
     workgroups: workgroupsOf(problem, cut),
   });
 }
 
 const kernels = new Map<string, Kernel>();
 
-function lanesKernel(dtype: FloatDType, zeroHides: boolean, shape: LanesShape): Kernel {
-  const key = [dtype, zeroHides, shape.lanes, shape.rowGroups, shape.columnVecs].join();
+function lanesKernel(
+  dtype: FloatDType,
+  zeroHides: boolean,
+  isLong: boolean,
+  shape: LanesShape,
+): Kernel {
+  const key = [dtype, zeroHides, isLong, shape.lanes, shape.rowGroups, shape.columnVecs].join();
   let kernel = kernels.get(key);
   if (!kernel) {
     kernel = {
       label: "matmul",
-      source: lanesSource(dtype, zeroHides, shape),
+      source: lanesSource(dtype, zeroHides, isLong, shape),
       bindings: ["read", "read", "read", "write"],
       subgroups: true,
     };
@@ -145,7 +187,12 @@ function lanesKernel(dtype: FloatDType, zeroHides: boolean, shape: LanesShape): 
   return kernel;
 }
 
-function lanesSource(dtype: FloatDType, zeroHides: boolean, shape: LanesShape): string {
+function lanesSource(
+  dtype: FloatDType,
+  zeroHides: boolean,
+  isLong: boolean,
+  shape: LanesShape,
+): string {
   const [tileRows, tileColumns] = lanesTile(shape);
   const constants = {
     LANES: shape.lanes,
@@ -154,6 +201,7 @@ function lanesSource(dtype: FloatDType, zeroHides: boolean, shape: LanesShape): 
     LANE_COLUMNS: 4 * shape.columnVecs,
     TILE_ROWS: tileRows,
     TILE_COLUMNS: tileColumns,
+    STRETCH,
   };
   return [
     PARAMS.wgsl,
@@ -168,6 +216,6 @@ function lanesSource(dtype: FloatDType, zeroHides: boolean, shape: LanesShape): 
     JOB,
     BIAS,
     addProduct(zeroHides),
-    unroll(BODY, constants),
+    unroll(withParts(BODY, isLong ? STRETCHES.many : STRETCHES.one), constants),
   ].join("");
 }

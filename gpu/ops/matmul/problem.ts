@@ -131,6 +131,21 @@ export function packParams(
   });
 }
 
+/** Length of each run of k but the last. A multiple of the depths there are, and so of a vec4. */
+export function sliceDepth(k: number, slices: number): number {
+  return Math.ceil(k / slices / 32) * 32;
+}
+
+/** What slices compute: the bias is added to their sums. */
+export function withoutBias({ bias: _, ...rest }: MatmulProblem): MatmulProblem {
+  return rest;
+}
+
+/** A kernel's text with the parts that a form of it puts in, by the words in their places. */
+export function withParts(text: string, parts: Readonly<Record<string, string>>): string {
+  return Object.entries(parts).reduce((text, [name, part]) => text.replace(name, part), text);
+}
+
 /** How many workgroups a cut makes. */
 export function workgroupsOf(
   { m, n, batches }: MatmulSizes,

@@ -1,5 +1,5 @@
 /**
- * Adds up what the slices of a matrix product have summed, in order, so that equal calls give equal bits:
+ * Adds up what the slices of a matrix product have summed, in one order, so that equal calls give equal bits:
  * C[i] = sum over s of partial[s][i], plus the bias of i's column. Time and reads O(B M N slices).
  */
 import type { FloatDType } from "../../dtype.ts";
@@ -8,9 +8,13 @@ import { paramStruct } from "../../runtime/params.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { ceilDiv } from "../../shape.ts";
 import { accessorHelpers } from "../accessors.ts";
+import { levelsFor, sumLoop } from "../sums.ts";
 import { BIAS, declareElements, type MatmulProblem } from "./problem.ts";
 
 const THREADS = 64;
+
+/** More slices are rare, and no less right. */
+const MOST_SLICES = 128;
 
 const PARAMS = paramStruct({
   elements: "u32",
@@ -30,8 +34,18 @@ fn main(
 ) {
   let i = workgroup_index(group, groups) * ${THREADS}u + thread;
   if (i >= params.elements) { return; }
-  var sum = 0.0;
-  for (var s = 0u; s < params.slices; s++) { sum += partial[s * params.elements + i]; }
+  ${
+  sumLoop({
+    variable: "s",
+    begin: "0u",
+    end: "params.slices",
+    step: "1u",
+    type: "f32",
+    terms: { sum: "partial[s * params.elements + i]" },
+    body: "",
+    levels: levelsFor(MOST_SLICES),
+  })
+}
   out[i] = sum + bias_at(i % params.n);
 }
 `;

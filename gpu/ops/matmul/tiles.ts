@@ -9,7 +9,8 @@
  * - Both tiles lie with k outermost and lines dense. `swizzled` spreads the vec4s of blocks that were
  *   transposed on their way over the banks.
  * - 32 neighbouring threads compute 4 x 8 parts, so that they read few different vec4s at once.
- * - Where C has too few tiles to keep the device busy, k is cut into slices; `sum_slices.ts` adds these up.
+ * - Where C has too few tiles to keep the device busy, or k is so long that one sum would round too often, k is cut
+ *   into slices; `sum_slices.ts` adds these up.
  *
  * Time O(B M N K); scratch none, or B M N sums a slice.
  */
@@ -27,6 +28,9 @@ import {
   type MatmulProblem,
   packParams,
   PARAMS,
+  sliceDepth,
+  withoutBias,
+  withParts,
   workgroupsOf,
 } from "./problem.ts";
 import { declareBlocks, type Reading, readingOf, unitOf } from "./tile_operands.ts";
@@ -69,24 +73,25 @@ fn main(
   let job = job_of(workgroup_index(group, groups));
   let k_begin = job.slice * params.slice_depth;
   let k_end = max(k_begin, min(params.k, k_begin + params.slice_depth));
-  let runs = (k_end - k_begin + DEPTH - 1u) / DEPTH;
   let square = thread / 32u; // Of 4 x 8 threads.
   let row_part = square / (THREAD_COLUMNS / 8u) * 4u + thread / 8u % 4u;
   let column_part = square % (THREAD_COLUMNS / 8u) * 8u + thread % 8u;
 
+  BEGIN_STRETCH
+  let runs = (k_to - k_from + DEPTH - 1u) / DEPTH;
   var sums = array<array<vec4f, COLUMN_VECS>, THREAD_LINES>();
   var fetched = array<mat4x4f, FETCHES>();
   for (var run = 0u; run <= runs; run++) {
     // Fetch run number "run"; behind the last come zeros.
-    let k_origin = k_begin + run * DEPTH;
+    let k_origin = k_from + run * DEPTH;
     /* unroll */ for (var turn = 0u; turn < FETCHES; turn++) {
       let i = turn * THREADS + thread;
       if (is_of_a(turn, i)) {
         let place = vec2u(job.row, k_origin) + 4u * place_a(i);
-        fetched[turn] = fetch_a(job.a_origin, place.x, place.y, k_end);
+        fetched[turn] = fetch_a(job.a_origin, place.x, place.y, k_to);
       } else if (BLOCKS % THREADS == 0u || i < BLOCKS) {
         let place = vec2u(job.column, k_origin) + 4u * place_b(i - A_BLOCKS);
-        fetched[turn] = fetch_b(job.b_origin, place.x, place.y, k_end);
+        fetched[turn] = fetch_b(job.b_origin, place.x, place.y, k_to);
       }
     }
     // Multiply the run before it.
@@ -129,40 +134,78 @@ fn main(
     workgroupBarrier();
   }
 
-  if (job.plane >= params.planes) { return; }
   let plane = job.plane * params.m * params.n;
-  /* unroll */ for (var v = 0u; v < COLUMN_VECS; v++) {
-    let column = job.column + 4u * (column_part + v * THREAD_COLUMNS);
-    let bias = vec4f(
-      bias_at(column),
-      bias_at(column + 1u),
-      bias_at(column + 2u),
-      bias_at(column + 3u),
-    );
-    /* unroll */ for (var r = 0u; r < THREAD_LINES; r++) {
-      let row = job.row + 4u * (row_part + r / 4u * THREAD_ROWS) + r % 4u;
-      if (row < params.m) { write(plane + row * params.n, column, sums[r][v] + bias); }
+  if (job.plane < params.planes) {
+    /* unroll */ for (var v = 0u; v < COLUMN_VECS; v++) {
+      let column = job.column + 4u * (column_part + v * THREAD_COLUMNS);
+      let bias = vec4f(
+        bias_at(column),
+        bias_at(column + 1u),
+        bias_at(column + 2u),
+        bias_at(column + 3u),
+      );
+      /* unroll */ for (var r = 0u; r < THREAD_LINES; r++) {
+        let row = job.row + 4u * (row_part + r / 4u * THREAD_ROWS) + r % 4u;
+        if (row < params.m) { write(plane + row * params.n, column, OWN_SUMS); }
+      }
     }
   }
+  END_STRETCH
 }
 `;
+
+/** Where k is long, sums of a stretch of it are added to C as it is then, and roundings stay few. */
+const STRETCHES = {
+  one: {
+    BEGIN_STRETCH: "let k_from = k_begin; let k_to = k_end;",
+    OWN_SUMS: "sums[r][v] + bias",
+    END_STRETCH: "",
+  },
+  many: {
+    BEGIN_STRETCH: /* wgsl */ `
+  for (var k_from = k_begin; k_from < k_end || k_from == k_begin; k_from += STRETCH) {
+  let k_to = min(k_end, k_from + STRETCH);
+  is_first = k_from == k_begin;`,
+    OWN_SUMS: "sums[r][v] + select(vec4f(), bias, k_to == k_end)",
+    END_STRETCH: "}",
+  },
+};
+
+/** Terms of such a stretch, a multiple of all depths, and of the longest sum that is added up in one. */
+const STRETCH = 1024;
+const LONGEST = 2 * STRETCH;
+
+/** Terms that one slice sums at most, if there is room for slices. */
+export const TILES_SLICE: number = 16 * STRETCH;
 
 /** `write(row, column, values)`: four neighbours in a row of C, as far as there are columns. */
 const WRITE = {
   vec4s: /* wgsl */ `
 fn write(row: u32, column: u32, values: vec4f) {
-  if (column < params.n) { out[(row + column) / 4u] = values; }
+  if (column < params.n) { put((row + column) / 4u, values); }
 }
 `,
   elements: /* wgsl */ `
 fn write(row: u32, column: u32, values: vec4f) {
-  if (column < params.n) { out[row + column] = values.x; }
-  if (column + 1u < params.n) { out[row + column + 1u] = values.y; }
-  if (column + 2u < params.n) { out[row + column + 2u] = values.z; }
-  if (column + 3u < params.n) { out[row + column + 3u] = values.w; }
+  if (column < params.n) { put(row + column, values.x); }
+  if (column + 1u < params.n) { put(row + column + 1u, values.y); }
+  if (column + 2u < params.n) { put(row + column + 2u, values.z); }
+  if (column + 3u < params.n) { put(row + column + 3u, values.w); }
 }
 `,
 };
+
+/** `out`, and `put(at, value)`, which writes an element of it or, behind the first stretch, adds to it. */
+function declareOut(type: "f32" | "vec4f", isLong: boolean): string {
+  const put = isLong
+    ? "if (is_first) { out[at] = value; } else { out[at] += value; }"
+    : "out[at] = value;";
+  return /* wgsl */ `
+@group(0) @binding(3) var<storage, read_write> out: array<${type}>;
+${isLong ? "var<private> is_first: bool = true;" : ""}
+fn put(at: u32, value: ${type}) { ${put} }
+`;
+}
 
 /** Rows and columns of a tile of C. */
 export function tileSize(shape: TileShape): [number, number] {
@@ -197,6 +240,7 @@ export function tilesMatmul(
     aReading: readingOf(a, k, dtype),
     bReading: readingOf(b, k, dtype),
     writesVecs: n % 4 === 0,
+    isLong: cut.sliceDepth > LONGEST,
     ...shape,
   };
   const summed = slices > 1 ? withoutBias(problem) : problem;
@@ -207,15 +251,6 @@ export function tilesMatmul(
   });
 }
 
-/** Length of each run of k but the last. A multiple of the depths there are, and so of a vec4. */
-function sliceDepth(k: number, slices: number): number {
-  return Math.ceil(k / slices / 32) * 32;
-}
-
-function withoutBias({ bias: _, ...rest }: MatmulProblem): MatmulProblem {
-  return rest;
-}
-
 /** What is compiled in. */
 interface TilesConfig extends TileShape {
   readonly dtype: FloatDType;
@@ -223,6 +258,7 @@ interface TilesConfig extends TileShape {
   readonly aReading: Reading;
   readonly bReading: Reading;
   readonly writesVecs: boolean;
+  readonly isLong: boolean;
 }
 
 const kernels = new Map<string, Kernel>();
@@ -239,7 +275,7 @@ function tilesKernel(config: TilesConfig): Kernel {
 }
 
 function tilesSource(config: TilesConfig): string {
-  const { dtype, zeroHides, writesVecs, aReading, bReading } = config;
+  const { dtype, zeroHides, writesVecs, isLong, aReading, bReading } = config;
   const constants = tileConstants(config);
   const a = { name: "a", binding: 0, lines: "params.m", lineBlocks: "ROW_BLOCKS" } as const;
   const b = { name: "b", binding: 1, lines: "params.n", lineBlocks: "COLUMN_BLOCKS" } as const;
@@ -250,15 +286,14 @@ function tilesSource(config: TilesConfig): string {
     declareBlocks({ ...a, dtype, reading: aReading }),
     declareBlocks({ ...b, dtype, reading: bReading }),
     declareElements("bias", 2, dtype),
-    "@group(0) @binding(3) var<storage, read_write> out: ",
-    writesVecs ? "array<vec4f>;\n" : "array<f32>;\n",
+    declareOut(writesVecs ? "vec4f" : "f32", isLong),
     WALK,
     WORKGROUP_INDEX,
     JOB,
     BIAS,
     addProduct(zeroHides),
     writesVecs ? WRITE.vec4s : WRITE.elements,
-    unroll(BODY, constants),
+    unroll(withParts(BODY, isLong ? STRETCHES.many : STRETCHES.one), constants),
   ].join("");
 }
 
@@ -272,6 +307,7 @@ function tileConstants(shape: TileShape): Record<string, number> {
     TILE_ROWS: tileRows,
     TILE_COLUMNS: tileColumns,
     DEPTH: depth,
+    STRETCH,
     STAGES: stages,
     THREADS: threads,
     THREAD_ROWS: threadRows,

@@ -8,9 +8,11 @@ import { layerNormGradient } from "../../../gpu/ops/layer_norm.ts";
 import { arrayOf } from "../../../gpu/tensor/base.ts";
 import { tensorFrom } from "../../../gpu/tensor/tensor.ts";
 import { assertNoLeak, nanPadded, sharedDevice } from "../../_device.ts";
+import { deviceAsGpu } from "../_forms.ts";
 import { randomValues, read } from "../_values.ts";
 
 const device = await sharedDevice();
+const gpu = await deviceAsGpu();
 
 /** In 64-bit floats, row by row. */
 function naive(
@@ -96,6 +98,50 @@ describe("Tensor.layerNorm()", () => {
     using x = device.tensor([[1, -1]]);
     using out = x.layerNorm({ epsilon: 3 });
     assertAllClose(await out.data(), [0.5, -0.5]);
+  });
+
+  it("is the same for rows of any size, where epsilon does not count", async () => {
+    const expected = [
+      -1.3416407864998738,
+      -0.4472135954999579,
+      0.4472135954999579,
+      1.3416407864998738,
+    ];
+    const forms = [[device, "f32"], [device, "bf16"], [gpu, "f32"]] as const;
+    for (const [on, dtype] of forms) {
+      for (const size of [1e-30, 1e-19, 1, 1e10, 1e19, 1e20, 1e37, 1e38, 2.25e38]) {
+        using x = on.tensor([8, 9, 10, 11].map((v) => v / 8 * size), { dtype });
+        using out = x.layerNorm({ epsilon: 0 });
+        // A size that is no power of two is rounded to the type, by 2^-9 of it at most, eight times the spread.
+        const atol = dtype === "f32" ? 2e-6 : 0.05;
+        assertAllClose(await out.data(), expected, { atol, rtol: 0, message: `${size} ${dtype}` });
+      }
+    }
+    using mixed = device.tensor([3e38, -3e38, 3e38, -3e38]);
+    using signs = mixed.layerNorm();
+    assertAllClose(await signs.data(), [1, -1, 1, -1], { atol: 1e-6, rtol: 0 });
+    // Twelve elements a thread, or more: longer than what any device holds.
+    const long = Float32Array.from({ length: 12_290 }, (_, i) => (i % 2 ? 2e38 : 1e38));
+    for (const on of [device, gpu]) {
+      using y = on.tensor(long).layerNorm();
+      assertAllClose(await y.data(), long.map((v) => v > 1.5e38 ? 1 : -1), { atol: 1e-6, rtol: 0 });
+    }
+  });
+
+  it("divides tiny rows by the root of epsilon", async () => {
+    using x = device.tensor([1e-30, 2e-30, 3e-30, 2e-30]);
+    using out = x.layerNorm({ epsilon: 1e-5 });
+    const root = Math.sqrt(1e-5);
+    const expected = [-1e-30 / root, 0, 1e-30 / root, 0];
+    assertAllClose(await out.data(), expected, { atol: 1e-34, rtol: 2e-6 });
+  });
+
+  it("gives 0 for constant rows of any size", async () => {
+    for (const value of [0, 1e-30, 3, 1e4, 1e7, 1e20, 3e38]) {
+      using x = device.full([2, 50], value);
+      using out = x.layerNorm();
+      assertEquals(await out.data(), new Float32Array(100), `${value}`);
+    }
   });
 
   it("takes empty tensors", async () => {
@@ -207,6 +253,24 @@ describe("layerNormGradient()", () => {
         }
       }
     });
+  });
+
+  it("is that of rows of size 1 over the size, in the weight the same", async () => {
+    const [x, g, weight] = [[8, 9, 10, 11], [1, -2, 0.5, 3], [1, 2, 1, 0.5]];
+    const options = { atol: 0, rtol: 4e-6 };
+    for (const size of [1e-30, 1e19, 1e20, 1e37]) {
+      const values = x.map((v) => v * size).map(Math.fround);
+      const expected = naiveGradients(g, values, 4, weight, 0);
+      using scaled = device.tensor(values, { shape: [1, 4] });
+      using incoming = device.tensor(g, { shape: [1, 4] });
+      using w = device.tensor(weight);
+      const actual = gradientsOf(incoming, scaled, w, { epsilon: 0 });
+      for (const name of NAMES) {
+        const message = `${name} at ${size}`;
+        assertAllClose(await actual[name]!.data(), expected[name], { ...options, message });
+      }
+      disposeAll(actual);
+    }
   });
 
   it("takes rows of several strided axes, and more than 256 slices have room for", async () => {

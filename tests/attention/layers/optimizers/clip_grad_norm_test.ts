@@ -56,6 +56,19 @@ describe("clipGradNorm", () => {
     assertEquals(await gradients(parameters), [3, 4, 0]);
   });
 
+  it("takes gradients whose squares overflow or vanish", async () => {
+    for (const size of [1e-30, 1e-22, 1e-8, 1e12, 1e20, 1e36]) {
+      const parameters = leaves(first.map((g) => g * size), second.map((g) => g * size));
+      using total = clipGradNorm(parameters, 1);
+      const exact = 13 * size;
+      assertAllClose(await total.data(), [exact], TOLERANCE);
+      const factor = Math.min(1, 1 / (exact + 1e-6));
+      // Two quotients and a product.
+      const expected = all.map((g) => g * size * factor);
+      assertAllClose(await gradients(parameters), expected, { atol: 0, rtol: 2e-6 });
+    }
+  });
+
   it("with an infinite norm gives zeros and NaN, with NaN nothing but NaN", async () => {
     const infinite = leaves([1, Infinity], [2]);
     using total = clipGradNorm(infinite, 1);

@@ -53,6 +53,16 @@ describe("defaultMatmulPlan()", () => {
     assertEquals(slices, 2 ** 20 / (4 * 128 * 128));
   });
 
+  it("cuts what is too long for one sum into slices, however large C is", () => {
+    for (const device of [gpu, cpu, { ...cpu, subgroupSize: 0 }]) {
+      const slices = (k: number) => defaultMatmulPlan(single(2048, 2048, k), device).slices;
+      assertEquals(slices(4096), 1);
+      assertGreaterOrEqual(slices(50_000), 4);
+    }
+    // As many as a binding of 2^27 bytes shows.
+    assertEquals(defaultMatmulPlan(single(4096, 4096, 200_000), gpu).slices, 2);
+  });
+
   it("keeps to few threads and little workgroup memory", () => {
     const small = {
       ...gpu,

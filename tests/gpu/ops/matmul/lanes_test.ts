@@ -8,7 +8,11 @@ import { assertPlan } from "./_products.ts";
 const device = await sharedDevice();
 const { subgroupSize } = device.info;
 const lanes = subgroupSize >= 8 ? 8 : 4;
-const plan: MatmulPlan = { form: "lanes", shape: { lanes, rowGroups: 1, columnVecs: 1 } };
+const plan: MatmulPlan = {
+  form: "lanes",
+  shape: { lanes, rowGroups: 1, columnVecs: 1 },
+  slices: 1,
+};
 
 describe("lanesTile()", () => {
   it("is rows and columns of a tile", () => {
@@ -25,6 +29,13 @@ describe("lanesMatmul()", { ignore: subgroupSize < 4 }, () => {
     }
     for (const leads of [[[2, 3], [3]], [[3], []], [[], [3]]] as const) {
       await assertPlan(device, plan, { m: 5, k: 7, n: 9, leads });
+    }
+  });
+
+  it("adds up a long k stretch by stretch, and slices of it with the bias", async () => {
+    await assertPlan(device, plan, { m: 9, k: 577, n: 34, bias: true });
+    for (const k of [1, 1100]) {
+      await assertPlan(device, { ...plan, slices: 2 }, { m: 9, k, n: 34, bias: true });
     }
   });
 

@@ -1,5 +1,6 @@
 import { describe, it } from "@std/testing/bdd";
 import { assertEquals } from "@std/assert";
+import { assertAllClose } from "@denoformers/attention/testing";
 import { runtimeOf } from "../../../../gpu/device.ts";
 import { matmul } from "../../../../gpu/ops/matmul.ts";
 import { type MatmulPlan, SHALLOW_TILE } from "../../../../gpu/ops/matmul/candidates.ts";
@@ -70,6 +71,23 @@ describe("tilesMatmul()", () => {
       }
       await assertPlan(device, sliced, { m: 5, k: 97, n: 7, leads: [[2], [2]], padded: true });
     });
+  });
+
+  it("adds up a long k stretch by stretch, within slices too", async () => {
+    for (const [m, n] of [[5, 36], [33, 7]] as const) {
+      await assertPlan(device, whole, { m, k: 2084, n, bias: true });
+    }
+    await assertPlan(device, STAGED, { m: 33, k: 2084, n: 36, bias: true });
+    // Three slices, of 2112, 2112 and 1876 terms.
+    await assertPlan(device, sliced, { m: 5, k: 6100, n: 36, bias: true });
+    using a = device.full([3, 50_000], 0.1);
+    using b = device.full([50_000, 4], 0.3);
+    const runtime = runtimeOf(device);
+    const array = matmul(runtime, arrayOf(a), arrayOf(b), { plan: { ...whole, slices: 4 } });
+    using out = tensorFrom(device, runtime, array);
+    // All roundings of a stretch of 1024 equal terms may go one way, by half a last place each.
+    const expected = 50_000 * Math.fround(0.1) * Math.fround(0.3);
+    assertAllClose(await out.data(), Array(12).fill(expected), { atol: 0, rtol: 512 * 2 ** -24 });
   });
 
   it("hides what a zero multiplies, on request", async () => {
