@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console -- a program of the command line
 /** A program that requests a device, and prints which interfaces Deno may use, and whether it loaded OpenGL. */
 import { requestDevice } from "@denoformers/attention";
 
