@@ -43,6 +43,9 @@ let deviceFrom: (runtime: Runtime) => Device;
  * Requests a GPU: the preferred adapter with all features that this library can use and the highest
  * limits it gives. Takes 0.1 to 1 s, part of it for tests of the driver.
  *
+ * In Deno on Linux it sets `DENO_WEBGPU_BACKEND` to `vulkan`, unless the variable is set or may not be: OpenGL, which
+ * Deno would load too, may abort processes as they exit. So a GPU without a Vulkan driver needs `gl` in it.
+ *
  * @param options Which adapter to prefer; whether to tune kernels to it; lower limits, for tests.
  * @returns The device. Tensors of one device cannot meet those of another.
  * @throws {GpuUnavailableError} If there is no usable adapter; the message says what to install.

@@ -3,6 +3,7 @@ import { GpuUnavailableError, GpuValidationError, ShaderCompileError } from "../
 import { adapterRemedy } from "../remedy.ts";
 import { TuningFile } from "../tuning/file.ts";
 import { denoHost, tuningKey, tuningPath } from "../tuning/place.ts";
+import { avoidOpenGL } from "./backend.ts";
 import {
   adapterName,
   type DeviceLimits,
@@ -69,6 +70,7 @@ export async function requestRuntime(options: DeviceOptions): Promise<Runtime> {
         "Use Deno 2.9 or later, or a browser with WebGPU on a secure (https) page",
     );
   }
+  avoidOpenGL();
   const { gpu, adapter } = await requestGpu(gpuApi, options);
   const { vendor, architecture } = adapter.info;
   const info = {

@@ -45,7 +45,6 @@ async function checkAdapter(): Promise<AdapterReport> {
   const program = new URL("./check_adapter.ts", import.meta.url).href;
   const result = await runCommand([Deno.execPath(), "run", "-A", "--quiet", program], {
     timeout: CHECK_SECONDS,
-    env: checkedBackend(),
   });
   try {
     return JSON.parse(result.stdout.trim().split("\n").at(-1) ?? "");
@@ -58,15 +57,6 @@ async function checkAdapter(): Promise<AdapterReport> {
       reason: explain(reason, result),
     };
   }
-}
-
-/**
- * Without a Vulkan driver Deno falls back on OpenGL, whose software driver takes minutes to compile
- * kernels; so on Linux only Vulkan counts. Where both are there, Deno takes Vulkan by itself.
- */
-function checkedBackend(): Record<string, string> {
-  const isFree = Deno.build.os === "linux" && !Deno.env.has("DENO_WEBGPU_BACKEND");
-  return isFree ? { DENO_WEBGPU_BACKEND: "vulkan" } : {};
 }
 
 if (import.meta.main) {
