@@ -69,8 +69,10 @@ function weightsOf(
   { lse, isOwnLse }: BackwardInputs,
 ): Tensor {
   const weights = isOwnLse ? scores.softmax(-1) : weightsBy(inputs, scores, lse);
+  const visible = weights.maskedFill(scores.eq(-Infinity), 0);
+  weights.dispose();
   scores.dispose();
-  return weights;
+  return visible;
 }
 
 function weightsBy(inputs: AttentionInputs, scores: Tensor, lse: DeviceArray): Tensor {
@@ -78,7 +80,7 @@ function weightsBy(inputs: AttentionInputs, scores: Tensor, lse: DeviceArray): T
   const above = scores.sub(sums.maskedFill(sums.eq(-Infinity), 0));
   const low = lowWords(lse);
   const logs = low ? above.sub(view(inputs, low).unsqueeze(-1)) : above;
-  return logs.exp().maskedFill(scores.eq(-Infinity), 0);
+  return logs.exp();
 }
 
 /** dS; 0 where the weight is, whatever the other factor. */

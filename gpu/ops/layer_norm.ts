@@ -53,7 +53,9 @@ const statistics = ({ hold, sums, take, held }: RowText) => /* wgsl */ `
   let spread = sums_over_workgroup(vec2f(sum_of(squares), sum_of(deviations)), thread) /
     f32(params.length);
   let mean_a = first_mean + spread.y;
-  let variance = max(spread.x - spread.y * spread.y, 0.0) + params.epsilon * scale * scale;
+  // The root is scaled and then squared: compilers may square the scale alone, which overflows.
+  let floor = params.root_epsilon * scale;
+  let variance = max(spread.x - spread.y * spread.y, 0.0) + floor * floor;
   let rstd = 1.0 / sqrt(max(variance, LEAST_VARIANCE));
 `;
 
@@ -65,7 +67,11 @@ function valuesOf(length: number, epsilon: number): RowValues {
   // Beyond, epsilon outweighs the row, and would overflow.
   const most = 2 ** Math.max(-126, Math.min(126, Math.floor(30 - Math.log2(epsilon) / 2)));
   const share = 2 ** -Math.ceil(Math.log2(Math.max(1, length)));
-  return { epsilon: ["f32", epsilon], most_scale: ["f32", most], share: ["f32", share] };
+  return {
+    root_epsilon: ["f32", Math.sqrt(epsilon)],
+    most_scale: ["f32", most],
+    share: ["f32", share],
+  };
 }
 
 const layerNormBody = (text: RowText) =>

@@ -72,7 +72,9 @@ fn main(
   var norm = parts.x + parts.y + parts.z; // Which lets infinities and NaN through.
   if (norm > 0.0 && norm <= LARGEST && !is_nan(norm)) {
     let top = max(max(parts.x, parts.y), parts.z);
-    let shares = parts / top;
+    // Where a quotient is a product with the reciprocal, that of the largest numbers is subnormal, and may be 0.
+    let near = select(1.0, DOWN, top > 1.0);
+    let shares = parts * near / (top * near);
     norm = top * sqrt(dot(shares, shares));
   }
   out[piece] = norm;

@@ -72,7 +72,7 @@ const LEAST_SLICE = 128;
 const LEAST_SLICED = 512;
 
 /** More slices take longer to add up than they win. */
-const MOST_SLICES = 128;
+const MOST_SLICES = 512;
 
 /** Partial sums may take so many bytes, if the device can show as many to a kernel. */
 const MOST_PARTIAL_BYTES = 2 ** 26;

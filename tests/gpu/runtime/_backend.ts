@@ -4,5 +4,5 @@ import { requestDevice } from "@denoformers/attention";
 
 using _device = await requestDevice({ tune: false });
 const backend = Deno.env.get("DENO_WEBGPU_BACKEND");
-const openGL = /lib(EGL|GLdispatch)/.test(Deno.readTextFileSync("/proc/self/maps"));
+const openGL = /libEGL\.so/.test(Deno.readTextFileSync("/proc/self/maps"));
 console.log(JSON.stringify({ backend, openGL }));
