@@ -4,42 +4,33 @@ import { parseArguments } from "./arguments.ts";
 
 const KNOWN = ["lavapipe", "swiftshader"];
 const USUAL = ["deno", "test"];
+const parse = (...args: string[]) => parseArguments(args, KNOWN, USUAL);
 
 describe("parseArguments()", () => {
   it("takes every driver by default", () => {
-    assertEquals(parseArguments(["--", "deno", "test", "--", "x"], KNOWN, USUAL), {
+    assertEquals(parse("--", "deno", "test", "--", "x"), {
       drivers: KNOWN,
       command: ["deno", "test", "--", "x"],
     });
   });
 
   it("takes the usual command where none is given", () => {
-    assertEquals(parseArguments([], KNOWN, USUAL), { drivers: KNOWN, command: USUAL });
+    assertEquals(parse(), { drivers: KNOWN, command: USUAL });
     const one = { drivers: ["lavapipe"], command: USUAL };
-    assertEquals(parseArguments(["--drivers", "lavapipe"], KNOWN, USUAL), one);
+    assertEquals(parse("--drivers", "lavapipe"), one);
   });
 
   it("takes the drivers that are named, in their order", () => {
     const swapped = { drivers: ["swiftshader", "lavapipe"], command: ["true"] };
-    assertEquals(
-      parseArguments(["--drivers", "swiftshader,lavapipe", "--", "true"], KNOWN, USUAL),
-      swapped,
-    );
-    assertEquals(
-      parseArguments(["--drivers=swiftshader,lavapipe", "--", "true"], KNOWN, USUAL),
-      swapped,
-    );
+    assertEquals(parse("--drivers", "swiftshader,lavapipe", "--", "true"), swapped);
+    assertEquals(parse("--drivers=swiftshader,lavapipe", "--", "true"), swapped);
   });
 
   it("throws on an unknown driver, an unknown option, and without a command", () => {
-    assertThrows(
-      () => parseArguments(["--drivers", "x", "--", "true"], KNOWN, USUAL),
-      TypeError,
-      '"x"',
-    );
-    assertThrows(() => parseArguments(["--drivers", "--", "true"], KNOWN, USUAL), TypeError);
-    assertThrows(() => parseArguments(["--x", "--", "true"], KNOWN, USUAL), TypeError, '"--x"');
-    assertThrows(() => parseArguments(["true"], KNOWN, USUAL), TypeError, '"true"');
-    assertThrows(() => parseArguments(["--"], KNOWN, USUAL), TypeError, "no command");
+    assertThrows(() => parse("--drivers", "x", "--", "true"), TypeError, '"x"');
+    assertThrows(() => parse("--drivers", "--", "true"), TypeError);
+    assertThrows(() => parse("--x", "--", "true"), TypeError, '"--x"');
+    assertThrows(() => parse("true"), TypeError, '"true"');
+    assertThrows(() => parse("--"), TypeError, "no command");
   });
 });
