@@ -16,7 +16,7 @@ const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const SAMPLES = ["mod.ts", "gpu", "attention", "README.md"];
 
 /** So many files share a process: fewer take more time to start, more leave a core idle in the end. */
-const FILES_PER_JOB = 8;
+const FILES_PER_JOB = 4;
 
 /** More processes run short of memory, or of the GPU, before they are faster. */
 const MOST_PROCESSES = 4;
