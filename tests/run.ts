@@ -18,6 +18,9 @@ const SAMPLES = ["mod.ts", "gpu", "attention", "README.md"];
 /** So many files share a process: fewer take more time to start, more leave a core idle in the end. */
 const FILES_PER_JOB = 4;
 
+/** Files and folders that measure time, or the memory of processes: they run when all others have ended. */
+const ALONE = ["tests/gpu/tuning/", "tests/leaks/many_calls_test.ts"];
+
 /** More processes run short of memory, or of the GPU, before they are faster. */
 const MOST_PROCESSES = 4;
 
@@ -76,17 +79,23 @@ export function passedIn(output: string): number {
   return Number(tests) + Number(steps);
 }
 
-function jobsOf({ samples, flags }: Plan): Job[] {
+/** What may run at the same time, and what runs alone behind it. */
+function jobsOf({ samples, flags }: Plan): { together: Job[]; alone: Job[] } {
   // Types are checked once, not by each process.
-  const jobs = [{ name: "types", args: ["check", "--quiet"] }];
-  if (samples) jobs.push({ name: "samples", args: ["test", "-A", "--doc", ...flags, ...SAMPLES] });
-  const files = testFiles("tests");
+  const together = [{ name: "types", args: ["check", "--quiet"] }];
+  if (samples) {
+    together.push({ name: "samples", args: ["test", "-A", "--doc", ...flags, ...SAMPLES] });
+  }
+  const job = (name: string, paths: readonly string[]) => ({
+    name,
+    args: ["test", "-A", "--no-check", ...flags, ...paths],
+  });
+  const files = testFiles("tests").filter((file) => !ALONE.some((start) => file.startsWith(start)));
   for (let at = 0; at < files.length; at += FILES_PER_JOB) {
     const some = files.slice(at, at + FILES_PER_JOB);
-    const name = `${some[0]} to ${some.at(-1)}`;
-    jobs.push({ name, args: ["test", "-A", "--no-check", ...flags, ...some] });
+    together.push(job(`${some[0]} to ${some.at(-1)}`, some));
   }
-  return jobs;
+  return { together, alone: ALONE.map((path) => job(path, [path])) };
 }
 
 /** Paths of the test files in a folder and in those below, in order. */
@@ -109,10 +118,10 @@ async function run({ args }: Job, env: Record<string, string>): Promise<Outcome>
 async function runAll(plan: Plan): Promise<number> {
   const start = performance.now();
   const env = { NO_COLOR: "1", ...plan.core ? { DENOFORMERS_TESTS: "core" } : {} };
-  const jobs = jobsOf(plan);
+  const { together, alone } = jobsOf(plan);
   let passed = 0;
   const failed: string[] = [];
-  const work = async () => {
+  const work = async (jobs: Job[]) => {
     for (let job = jobs.shift(); job; job = jobs.shift()) {
       const begun = performance.now();
       let { code, output } = await run(job, env);
@@ -129,7 +138,8 @@ async function runAll(plan: Plan): Promise<number> {
       console.log(`${code === 0 ? "ok    " : "FAILED"} ${seconds} s  ${job.name}`);
     }
   };
-  await Promise.all(Array.from({ length: processes() }, work));
+  await Promise.all(Array.from({ length: processes() }, () => work(together)));
+  await work(alone);
   const seconds = ((performance.now() - start) / 1000).toFixed(0);
   console.log(`\n${passed} passed in ${seconds} s, ${failed.length} groups of files failed`);
   for (const name of failed) console.log(`  ${name}`);
