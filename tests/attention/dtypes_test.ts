@@ -9,6 +9,7 @@ import {
 import { assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { sharedDevice } from "../_device.ts";
+import { beyondCore } from "../_extent.ts";
 import { forwardOpsOn } from "./_ops.ts";
 import { assertMatchesReference, bmhk, type FloatName, UPSTREAM_OF } from "./_compare.ts";
 
@@ -18,11 +19,11 @@ const FLOATS = ["f32", ...HALVES] as const;
 
 describe("attention on halves", () => {
   // Rows as vec4, rows that start anywhere, rows that end within a word, and single elements.
-  const layouts = [[16, 16, false], [16, 16, true], [6, 5, true], [5, 1, true], [
-    1,
-    6,
-    true,
-  ]] as const;
+  const layouts = [
+    [16, 16, false],
+    [6, 5, true],
+    ...beyondCore([16, 16, true], [5, 1, true], [1, 6, true]),
+  ] as const;
   for (const [K, Kv, padded] of layouts) {
     it(`takes K = ${K}, Kv = ${Kv}${padded ? " between NaN" : ""}`, async () => {
       for (const dtype of HALVES) {

@@ -17,6 +17,7 @@ import { arrayOf, tensorFrom } from "../../gpu/tensor/base.ts";
 import { assertLess } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { sharedDevice } from "../_device.ts";
+import { beyondCore } from "../_extent.ts";
 
 const device = await sharedDevice();
 const runtime = runtimeOf(device);
@@ -26,14 +27,16 @@ const N = 75; // No multiple of any tile.
 /** Ways to share rows, of which CPU drivers take some and GPUs all: lanes, rows, and distances of lanes. */
 const TILES: readonly Tiles[] = [
   { lanes: 1, rows: 1, threads: 32, tile: 4 },
-  { lanes: 1, rows: 2, threads: 32, tile: 4, staged: 8 },
   { lanes: 2, rows: 2, threads: 32, tile: 4, laneStride: 2 },
   { lanes: 4, rows: 4, threads: 32, tile: 4, staged: 12, wholeApart: true },
-  { lanes: 4, rows: 2, threads: 32, tile: 8 },
-  { lanes: 2, rows: 4, threads: 32, tile: 4, wholeApart: true },
-  { lanes: 4, rows: 4, threads: 64, tile: 4, staged: 8, laneStride: 2, wholeApart: true },
-  { lanes: 4, rows: 4, threads: 128, tile: 8, staged: 16, laneStride: 8, wholeApart: true },
-  { lanes: 8, rows: 4, threads: 128, tile: 8, laneStride: 4, wholeApart: true },
+  ...beyondCore<Tiles>(
+    { lanes: 1, rows: 2, threads: 32, tile: 4, staged: 8 },
+    { lanes: 4, rows: 2, threads: 32, tile: 8 },
+    { lanes: 2, rows: 4, threads: 32, tile: 4, wholeApart: true },
+    { lanes: 4, rows: 4, threads: 64, tile: 4, staged: 8, laneStride: 2, wholeApart: true },
+    { lanes: 4, rows: 4, threads: 128, tile: 8, staged: 16, laneStride: 8, wholeApart: true },
+    { lanes: 8, rows: 4, threads: 128, tile: 8, laneStride: 4, wholeApart: true },
+  ),
 ].filter(({ lanes, laneStride = 1 }) =>
   lanes * laneStride <= Math.max(1, device.info.subgroupSize)
 );

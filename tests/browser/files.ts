@@ -12,22 +12,36 @@ const DENO_ALONE: Readonly<Record<string, string>> = {
   "attention/tuning_test.ts": "measures within a call",
 };
 
-/** Software drivers take a minute or more for what each of these compiles, or they try what others have tried. */
+/**
+ * What these try, others try too, in fewer ways; what they compile takes software drivers many seconds. Of the rest
+ * the core runs: see `_extent.ts`.
+ */
 const SLOW: readonly string[] = [
   "gpu/ops/bindings_test.ts",
+  "gpu/ops/elementwise_gradients_test.ts",
   "gpu/ops/forms_test.ts",
+  "gpu/ops/matmul/tiles_test.ts",
   "attention/autograd_test.ts",
   "attention/backward_golden_test.ts",
-  "attention/complaints_webgpu_test.ts",
+  "attention/complaints",
   "attention/determinism_test.ts",
+  "attention/dropout_test.ts",
+  "attention/dtypes_backward_test.ts",
   "attention/flash_backward_test.ts",
   "attention/flash_forward_test.ts",
   "attention/forms_test.ts",
+  "attention/grouped_query_test.ts",
+  "attention/half_products_test.ts",
   "attention/layers/multihead_heads_test.ts",
+  "attention/limits_test.ts",
+  "attention/masks_forward_test.ts",
+  "attention/merge_gradients_test.ts",
   "attention/property_test.ts",
   "attention/skipped_tiles_test.ts",
+  "attention/split_forward_test.ts",
   "attention/terms_backward_test.ts",
   "attention/upstream_shapes_test.ts",
+  "attention/varlen_golden_test.ts",
 ];
 
 /** Tests of what differs where there is no Deno. */

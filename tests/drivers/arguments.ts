@@ -7,17 +7,18 @@ export interface RunArguments {
 }
 
 /**
- * Reads the arguments of `run.ts`: `[--drivers a,b] -- COMMAND [ARGUMENT]…`.
+ * Reads the arguments of `run.ts`: `[--drivers a,b] [-- COMMAND [ARGUMENT]…]`.
  *
  * @param args The arguments.
  * @param known Names of all drivers; all are run where none is named.
+ * @param usual The command where none is given.
  * @returns What they say.
  */
-export function parseArguments(args: string[], known: string[]): RunArguments {
+export function parseArguments(args: string[], known: string[], usual: string[]): RunArguments {
   const end = args.indexOf("--");
-  const command = end < 0 ? [] : args.slice(end + 1);
+  const command = end < 0 ? usual : args.slice(end + 1);
   if (command.length === 0) throw new TypeError("Cannot run: no command after --");
-  const options = args.slice(0, end);
+  const options = end < 0 ? [...args] : args.slice(0, end);
   let drivers = known;
   while (options.length > 0) {
     const [name, inline] = options.shift()!.split("=", 2);

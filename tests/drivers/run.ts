@@ -1,9 +1,9 @@
 // deno-lint-ignore-file no-console -- a program of the command line
 /**
- * Runs a command once on each software driver, and says at the end how each went. The exit code is 1
- * where any failed. A computer with only one kind of GPU can so find faults that another would show.
+ * Runs all tests, or a command, once on each software driver, and says at the end how each went. The exit code
+ * is 1 where any failed. A computer with only one kind of GPU can so find faults that another would show.
  *
- *     deno run -A tests/drivers/run.ts [--drivers lavapipe,swiftshader] -- COMMAND [ARGUMENT]...
+ *     deno run -A tests/drivers/run.ts [--drivers lavapipe,swiftshader] [-- COMMAND [ARGUMENT]...]
  */
 import { parseArguments } from "./arguments.ts";
 import { findLavapipe } from "./lavapipe.ts";
@@ -14,6 +14,9 @@ const DRIVERS: Record<string, () => string | Promise<string>> = {
   lavapipe: () => findLavapipe(),
   swiftshader: fetchSwiftShader,
 };
+
+/** All tests; their samples are the same on every driver. */
+const ALL_TESTS = ["deno", "run", "-A", "tests/run.ts", "all", "--no-samples"];
 
 interface Outcome {
   driver: string;
@@ -43,7 +46,7 @@ function printTable(outcomes: Outcome[]): void {
 }
 
 if (import.meta.main) {
-  const { drivers, command } = parseArguments(Deno.args, Object.keys(DRIVERS));
+  const { drivers, command } = parseArguments(Deno.args, Object.keys(DRIVERS), ALL_TESTS);
   const outcomes: Outcome[] = [];
   for (const driver of drivers) outcomes.push(await runOn(driver, command));
   printTable(outcomes);

@@ -4,6 +4,7 @@
  */
 import { assertEquals, assertGreater, assertLess } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { isCore } from "../_extent.ts";
 import type { Mode, Report } from "./programs/many_calls.ts";
 
 const CALLS = 10_000;
@@ -40,7 +41,7 @@ function callsOf(mode: Mode): Promise<Report> {
   return run("many_calls", mode, `${CALLS}`);
 }
 
-describe("10,000 calls of attention, forward and backward", () => {
+describe("10,000 calls of attention, forward and backward", { ignore: isCore }, () => {
   for (const mode of ["using", "tidy"] as const) {
     it(`with ${mode} leave nothing behind, ever`, async () => {
       const { before, after, collected, mostTensors } = await callsOf(mode);

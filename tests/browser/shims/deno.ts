@@ -48,8 +48,10 @@ export class TestDeno {
     this.#fixtures = fixtures;
   }
 
-  /** `Deno.env`: has no variables. */
-  readonly env = { get: (_name: string): string | undefined => undefined };
+  /** `Deno.env`: has no variables, but for the one that makes files run the core of their tests. */
+  readonly env = {
+    get: (name: string): string | undefined => name === "DENOFORMERS_TESTS" ? "core" : undefined,
+  };
 
   /** `Deno.test`: keeps a test for {@linkcode run}. */
   readonly test = (definition: Definition): void => {
