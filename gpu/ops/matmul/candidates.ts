@@ -72,7 +72,10 @@ const LEAST_SLICE = 128;
 const LEAST_SLICED = 512;
 
 /** More slices take longer to add up than they win. */
-const MOST_SLICES = 512;
+const MOST_SLICES = 128;
+
+/** So few results are cut into as many slices as there may be: that costs little, and leaves the fewest roundings. */
+const FEW = { results: 64, leastSlice: 32, mostSlices: 1024 };
 
 /** Partial sums may take so many bytes, if the device can show as many to a kernel. */
 const MOST_PARTIAL_BYTES = 2 ** 26;
@@ -157,12 +160,12 @@ function slicesFor(sizes: MatmulSizes, shape: TileShape, device: MatmulDevice): 
   const threads = tilesOf(sizes, shape) * threadsOf(shape);
   if (2 * threads > WANTED_THREADS) return least;
   const bytes = Math.min(MOST_PARTIAL_BYTES, device.limits.maxStorageBufferBindingSize);
-  const slices = Math.min(
-    Math.ceil(WANTED_THREADS / threads),
-    Math.floor(k / LEAST_SLICE),
-    Math.floor(bytes / (4 * batches * m * n)),
-    MOST_SLICES,
-  );
+  const room = Math.floor(bytes / (4 * batches * m * n));
+  if (batches * m * n <= FEW.results) {
+    return Math.max(least, Math.min(Math.floor(k / FEW.leastSlice), FEW.mostSlices, room));
+  }
+  const wanted = Math.ceil(WANTED_THREADS / threads);
+  const slices = Math.min(wanted, Math.floor(k / LEAST_SLICE), MOST_SLICES, room);
   return Math.max(least, slices);
 }
 
