@@ -24,12 +24,6 @@ const ALONE = ["tests/gpu/tuning/", "tests/leaks/many_calls_test.ts"];
 /** More processes run short of memory, or of the GPU, before they are faster. */
 const MOST_PROCESSES = 4;
 
-/**
- * Exit code of a process that aborted. Once in some 250 runs glibc finds the heap corrupted as Deno exits,
- * when all tests have passed; the cause is not known. Such a run, and no other, is done once more.
- */
-const ABORTED = 134;
-
 /** What a process runs. */
 interface Job {
   readonly name: string;
@@ -124,11 +118,7 @@ async function runAll(plan: Plan): Promise<number> {
   const work = async (jobs: Job[]) => {
     for (let job = jobs.shift(); job; job = jobs.shift()) {
       const begun = performance.now();
-      let { code, output } = await run(job, env);
-      if (code === ABORTED && output.includes("| 0 failed")) {
-        console.log(`again ${job.name}, which aborted after all tests had passed`);
-        ({ code, output } = await run(job, env));
-      }
+      const { code, output } = await run(job, env);
       passed += passedIn(output);
       if (code !== 0) {
         failed.push(job.name);

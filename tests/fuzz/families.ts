@@ -16,6 +16,7 @@ import { graphs } from "./graphs.ts";
 import { huge } from "./huge.ts";
 import { joins } from "./joins.ts";
 import { layers, training } from "./layers.ts";
+import { largeScores } from "./large_scores.ts";
 import { products } from "./products.ts";
 import { reductions } from "./reductions.ts";
 import { views } from "./views.ts";
@@ -40,6 +41,7 @@ export const FAMILIES: readonly AnyFamily[] = [
   layers,
   scaledDotProduct,
   merges,
+  largeScores,
   attention,
   attentionGradients,
 ];
