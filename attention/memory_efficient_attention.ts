@@ -46,7 +46,7 @@ export interface MemoryEfficientAttentionOptions extends AttentionOptions {
  * ops drop the same ones. Weights that are kept grow by 1 / (1 - p).
  *
  * Gradients flow to query, key and value, and to a tensor bias, by a backward pass that keeps no scores either:
- * what is saved is the inputs, the result and one number a row and head.
+ * what is saved is the inputs, the result and two numbers a row and head.
  *
  * @param query `[B, Mq, H, K]`, `[B, Mq, K]` or `[B, Mq, G, H, K]`. Mind the order: the sequence comes
  * before the heads.
@@ -104,7 +104,8 @@ export interface AttentionWithLse {
   readonly out: Tensor;
   /**
    * Natural logarithm of the sum of exponentials of each row's scores, f32: `[B, H, Mq]`, with H = 1
-   * for 3-D inputs and `[B, G, H, Mq]` for 5-D ones; -inf for a row that may see no key.
+   * for 3-D inputs and `[B, G, H, Mq]` for 5-D ones; -inf for a row that may see no key. What the rounding to f32
+   * left out lies beside each number, unseen: see {@linkcode mergeAttentions}.
    */
   readonly lse: Tensor;
 }
