@@ -70,7 +70,7 @@ const THREADS = 64;
 
 const BODY = /* wgsl */ `
 const NEGATIVE_INFINITY = 0xff800000u;
-const LOWEST = -3.4e38;
+const LOWEST = -3.4028234663852886e38;
 
 var<workgroup> shared_top: array<f32, THREADS>;
 var<workgroup> shared_total: array<f32, THREADS>;

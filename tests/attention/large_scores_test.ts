@@ -253,6 +253,15 @@ describe("parts of the keys, with scores far from zero", () => {
 
 describe("visible scores near the lowest numbers", () => {
   const lowest = -3.4028234663852886e38;
+
+  it("count as any others where parts are merged", async () => {
+    for (const score of [-3.39e38, -3.402e38, lowest]) {
+      const outs = [7, 9].map((value) => device.full([1, 1, 1, 1], value));
+      const lses = [score, score].map((value) => device.full([1, 1, 1], value));
+      assertEquals(await mergeAttentions(outs, lses).out.item(), 8, `${score}`);
+    }
+  });
+
   for (const op of forwardOpsOn(device)) {
     it(`are not taken for hidden ones by ${op.name}`, async () => {
       const v = device.tensor([7, 9], { shape: [1, 2, 1, 1] });
