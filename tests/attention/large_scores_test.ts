@@ -16,6 +16,7 @@ import {
   mergeAttentions,
   noGrad,
   PagedBlockDiagonalCausalWithOffsetPaddedKeysMask,
+  requestDevice,
   SplitKForwardOp,
   type Tensor,
 } from "@denoformers/attention";
@@ -78,7 +79,7 @@ function weights(added: Kind["added"]): number[][] {
   });
 }
 
-function inputs(size: number): [q: Tensor, k: Tensor, v: Tensor] {
+function inputs(size: number, on = device): [q: Tensor, k: Tensor, v: Tensor] {
   const [a, b] = [4000, size / 8000];
   const q = Float32Array.from({ length: M * K }, (_, at) => [b, b, 1][at % K] ?? 0);
   const k = Float32Array.from(
@@ -87,9 +88,9 @@ function inputs(size: number): [q: Tensor, k: Tensor, v: Tensor] {
   );
   const v = Float32Array.from({ length: N * K }, (_, at) => valueOf(Math.floor(at / K)));
   return [
-    device.tensor(q, { shape: [1, M, 1, K] }),
-    device.tensor(k, { shape: [1, N, 1, K] }),
-    device.tensor(v, { shape: [1, N, 1, K] }),
+    on.tensor(q, { shape: [1, M, 1, K] }),
+    on.tensor(k, { shape: [1, N, 1, K] }),
+    on.tensor(v, { shape: [1, N, 1, K] }),
   ];
 }
 
@@ -223,6 +224,21 @@ describe("parts of the keys, with scores far from zero", () => {
     assertEquals(lowWords(array)?.layout.offset, array.layout.offset + 1);
     array.storage.version++;
     assertEquals(lowWords(array), undefined);
+  });
+
+  it("are merged where a kernel does not see all keys at once", async () => {
+    using small = await requestDevice({
+      tune: false,
+      limits: { maxStorageBufferBindingSize: 16_384 }, // Keys take 19,200 bytes.
+    });
+    for (const size of SIZES) {
+      const out = memoryEfficientAttention(...inputs(size, small), { scale: 1 });
+      assertLess(await difference(out, outOf(expected)), CLOSE, `${size}`);
+    }
+    const { kernels } = await small.profile(() =>
+      memoryEfficientAttention(...inputs(0, small), { scale: 1 })
+    );
+    assert(kernels.some(({ kernel }) => kernel === "merge_attentions"));
   });
 
   it("are merged by the op that cuts keys, padded and paged", async () => {
