@@ -62,13 +62,19 @@ ${head} {
 `;
 }
 
+/** Eight at a time, so that sums of equal numbers are rounded a few times and not once for each subgroup. */
 function joinSubgroups(name: string, lanes: number): string {
   return /* wgsl */ `
   if (thread % ${lanes}u == 0u) { ${name}_partial[place / ${lanes}u] = v; }
   workgroupBarrier();
   let first = (place - thread) / ${lanes}u;
-  v = ${name}_partial[first];
-  for (var i = 1u; i < THREADS / ${lanes}u; i++) { v = ${name}_pair(v, ${name}_partial[first + i]); }
+  for (var begin = 0u; begin < THREADS / ${lanes}u; begin += 8u) {
+    var eight = ${name}_partial[first + begin];
+    for (var i = begin + 1u; i < min(begin + 8u, THREADS / ${lanes}u); i++) {
+      eight = ${name}_pair(eight, ${name}_partial[first + i]);
+    }
+    if (begin == 0u) { v = eight; } else { v = ${name}_pair(v, eight); }
+  }
   workgroupBarrier();
 `;
 }
