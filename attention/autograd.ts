@@ -1,5 +1,4 @@
 /** Attention as an operation that a backward pass knows. */
-import { checkedOptions } from "../gpu/checks.ts";
 import { isRecorded, noteEnd, record } from "../gpu/autograd/record.ts";
 import type { Gradients } from "../gpu/autograd/graph.ts";
 import { withLayout } from "../gpu/array.ts";
@@ -23,10 +22,10 @@ export function recordedAttention(
   query: Tensor,
   key: Tensor,
   value: Tensor,
-  attentionOptions: MemoryEfficientAttentionOptions,
+  options: MemoryEfficientAttentionOptions,
   wantsLse: boolean,
 ): ForwardResult {
-  const { op, ...options } = checkedOptions(`run ${name}`, attentionOptions);
+  const { op } = options;
   const inputs = attentionInputs(name, query, key, value, options);
   const [forward, backward] = Array.isArray(op)
     ? op

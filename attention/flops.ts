@@ -1,6 +1,7 @@
 /** How much arithmetic attention takes, for benchmarks. */
-import { checkedOptions, told } from "../gpu/checks.ts";
+import { assertArguments, checkedOptions, told } from "../gpu/checks.ts";
 import { Tensor } from "../gpu/tensor/tensor.ts";
+import { type AttentionOptions, BIAS_OPTIONS } from "./inputs.ts";
 import { AttentionBias } from "./masks/bias.ts";
 import { NO_MASK } from "./masks/dense.ts";
 import { visibleKeys } from "./masks/window.ts";
@@ -29,9 +30,14 @@ export function attentionFlops(
   query: Pick<Tensor, "shape">,
   key: Pick<Tensor, "shape">,
   value: Pick<Tensor, "shape">,
-  options: { attnBias?: AttentionBias | Tensor | null | undefined } = {},
+  options: Pick<AttentionOptions, "attnBias"> = {},
 ): AttentionFlops {
-  const { attnBias } = checkedOptions("count attention's operations", options);
+  assertArguments("count attention's operations", arguments, 4, "write { attnBias: mask }");
+  const { attnBias } = checkedOptions(
+    "count attention's operations",
+    options,
+    BIAS_OPTIONS,
+  );
   for (const [name, tensor] of Object.entries({ query, key, value })) {
     if (Array.isArray(tensor?.shape) && tensor.shape.length >= 3) continue;
     throw new TypeError(

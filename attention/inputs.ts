@@ -3,7 +3,7 @@
  * kernels see query `[B, Mq, G, H, K]`, key `[B, Mkv, G, H, K]`, value `[B, Mkv, G, H, Kv]` and bias
  * `[B, G, H, Mq, Mkv]`, as strided views of what was passed. Nothing is copied.
  */
-import { checkedOptions, told } from "../gpu/checks.ts";
+import { type OptionNames, told } from "../gpu/checks.ts";
 import { type DType, type FloatDType, isFloat } from "../gpu/dtype.ts";
 import type { DeviceArray } from "../gpu/array.ts";
 import { type Device, runtimeOf } from "../gpu/device.ts";
@@ -44,6 +44,26 @@ export interface AttentionOptions {
    */
   alibiSlopes?: Tensor | readonly number[] | undefined;
 }
+
+/** Names of {@linkcode AttentionOptions} but for the result's type, which gradients do not have. */
+export const GRADIENT_OPTIONS: OptionNames<Omit<AttentionOptions, "outputDtype">> = {
+  attnBias: "AttentionBias TensorBase",
+  p: "number",
+  seed: "",
+  scale: "",
+  alibiSlopes: "list",
+};
+
+/** Names of {@linkcode AttentionOptions}. */
+export const ATTENTION_OPTIONS: OptionNames<AttentionOptions> = {
+  ...GRADIENT_OPTIONS,
+  outputDtype: "string",
+};
+
+/** Names of the options of functions that take a mask and nothing else. */
+export const BIAS_OPTIONS: OptionNames<Pick<AttentionOptions, "attnBias">> = {
+  attnBias: GRADIENT_OPTIONS.attnBias,
+};
 
 /** B batch, Mq and Mkv lengths, G head groups, H heads of a group, K and Kv head dims. */
 export interface AttentionSizes {
@@ -86,7 +106,10 @@ const LAYOUTS: Readonly<Record<number, string>> = {
   5: "[B, M, G, H, K]",
 };
 
-/** Checks the arguments; throws `TypeError` and `RangeError` that name the argument and the remedy. */
+/**
+ * Checks the arguments; throws `TypeError` and `RangeError` that name the argument and the remedy. The names of the
+ * options are checked before, as each public function has its own.
+ */
 export function attentionInputs(
   name: string,
   query: Tensor,
@@ -94,7 +117,6 @@ export function attentionInputs(
   value: Tensor,
   options: AttentionOptions,
 ): AttentionInputs {
-  checkedOptions(`run ${name}`, options);
   for (const [argument, tensor] of Object.entries({ query, key, value })) {
     if (!(tensor instanceof Tensor)) {
       throw new TypeError(`Cannot run ${name}: ${argument} is ${told(tensor)}, expected a Tensor`);

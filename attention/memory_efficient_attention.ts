@@ -1,10 +1,10 @@
 /** The public functions: check the arguments, choose an op, run it. */
-import { checkedOptions } from "../gpu/checks.ts";
 import { noteEnd } from "../gpu/autograd/record.ts";
+import { assertArguments, checkedOptions, type OptionNames } from "../gpu/checks.ts";
 import type { Tensor } from "../gpu/tensor/tensor.ts";
 import { recordedAttention } from "./autograd.ts";
 import { chooseOp, type ForwardResult } from "./dispatch.ts";
-import { attentionInputs, type AttentionOptions } from "./inputs.ts";
+import { ATTENTION_OPTIONS, attentionInputs, type AttentionOptions } from "./inputs.ts";
 import {
   type AttentionBackwardOp,
   type AttentionForwardOp,
@@ -28,6 +28,15 @@ export interface MemoryEfficientAttentionOptions extends AttentionOptions {
   /** The op to use, or the two for forward and backward, whatever the others could do. */
   op?: AttentionOps | undefined;
 }
+
+/** Names of both. */
+const OPTIONS: OptionNames<AttentionForwardOptions & MemoryEfficientAttentionOptions> = {
+  ...ATTENTION_OPTIONS,
+  op: "",
+};
+
+/** What to write instead of further arguments, which xformers takes in this order. */
+const FURTHER = "write { attnBias, p: 0.1, scale, op }";
 
 /**
  * Exact attention, `softmax(scale · Q Kᵀ + bias) V`, whose memory grows with the length of the sequence
@@ -82,6 +91,8 @@ export function memoryEfficientAttention(
   options: MemoryEfficientAttentionOptions = {},
 ): Tensor {
   const name = "memoryEfficientAttention";
+  assertArguments(`run ${name}`, arguments, 4, FURTHER);
+  checkedOptions(`run ${name}`, options, OPTIONS);
   return recordedAttention(name, query, key, value, options, false).out;
 }
 
@@ -95,7 +106,9 @@ export function memoryEfficientAttentionForward(
   value: Tensor,
   options: AttentionForwardOptions = {},
 ): Tensor {
-  return run("memoryEfficientAttentionForward", query, key, value, options, false).out;
+  const name = "memoryEfficientAttentionForward";
+  assertArguments(`run ${name}`, arguments, 4, FURTHER);
+  return run(name, query, key, value, options, false).out;
 }
 
 /** What a forward pass gives that a backward pass, or a merge of partial results, needs. */
@@ -123,6 +136,7 @@ export function memoryEfficientAttentionForwardRequiresGrad(
   options: AttentionForwardOptions = {},
 ): AttentionWithLse {
   const name = "memoryEfficientAttentionForwardRequiresGrad";
+  assertArguments(`run ${name}`, arguments, 4, FURTHER);
   const { out, lse } = run(name, query, key, value, options, true);
   return { out, lse: lse! };
 }
@@ -161,12 +175,13 @@ export function memoryEfficientAttentionPartial(
   options: MemoryEfficientAttentionOptions = {},
 ): AttentionWithLse {
   const name = "memoryEfficientAttentionPartial";
+  assertArguments(`run ${name}`, arguments, 4, FURTHER);
   const { out, lse } = recordedAttention(
     name,
     query,
     key,
     value,
-    { outputDtype: "f32", ...checkedOptions(`run ${name}`, options) },
+    { outputDtype: "f32", ...checkedOptions(`run ${name}`, options, OPTIONS) },
     true,
   );
   return { out, lse: lse! };
@@ -181,8 +196,8 @@ function run(
   options: AttentionForwardOptions,
   wantsLse: boolean,
 ): ForwardResult {
+  const { op } = checkedOptions(`run ${name}`, options, OPTIONS);
   const inputs = attentionInputs(name, query, key, value, options);
-  const { op } = options;
   const forced = op === undefined ? undefined : forwardOpBehind(name, op);
   const chosen = chooseOp(name, inputs, forwardOpsFor(inputs), forced);
   const { out, lse } = chosen.forward(inputs, { lse: wantsLse });

@@ -1,5 +1,5 @@
 /** Attention's gradients as a function, for those who do without recording. */
-import { checkedOptions, told } from "../gpu/checks.ts";
+import { assertArguments, checkedOptions, type OptionNames, told } from "../gpu/checks.ts";
 import { isFloat } from "../gpu/dtype.ts";
 import { withLayout } from "../gpu/array.ts";
 import { noteEnd } from "../gpu/autograd/record.ts";
@@ -9,7 +9,7 @@ import { Tensor } from "../gpu/tensor/tensor.ts";
 import { groupedLse } from "./autograd.ts";
 import { chooseOp } from "./dispatch.ts";
 import { groupedOutput } from "./grouped_heads.ts";
-import { attentionInputs, type AttentionOptions } from "./inputs.ts";
+import { attentionInputs, type AttentionOptions, GRADIENT_OPTIONS } from "./inputs.ts";
 import { type AttentionBackwardOp, BACKWARD_OPS, backwardOpBehind } from "./ops/mod.ts";
 
 /** Options of {@linkcode memoryEfficientAttentionBackward}; all but the last two as in the forward pass. */
@@ -19,6 +19,12 @@ export interface AttentionBackwardOptions extends Omit<AttentionOptions, "output
   /** The op to use, whatever the others could do; by default the first that supports the inputs. */
   op?: AttentionBackwardOp | undefined;
 }
+
+const OPTIONS: OptionNames<AttentionBackwardOptions> = {
+  ...GRADIENT_OPTIONS,
+  biasGrad: "boolean",
+  op: "",
+};
 
 /** Gradients, each of its input's shape and dtype. */
 export interface AttentionGradients {
@@ -74,10 +80,11 @@ export function memoryEfficientAttentionBackward(
   query: Tensor,
   key: Tensor,
   value: Tensor,
-  backwardOptions: AttentionBackwardOptions = {},
+  options: AttentionBackwardOptions = {},
 ): AttentionGradients {
   const name = "memoryEfficientAttentionBackward";
-  const { biasGrad = false, op, ...options } = checkedOptions(`run ${name}`, backwardOptions);
+  assertArguments(`run ${name}`, arguments, 7, "write { attnBias, p: 0.1, scale, op }");
+  const { biasGrad = false, op } = checkedOptions(`run ${name}`, options, OPTIONS);
   const inputs = attentionInputs(name, query, key, value, options);
   if (inputs.dropout && options.seed === undefined) {
     throw new RangeError(

@@ -1,5 +1,5 @@
 /** Joins results of attention over disjoint sets of keys. */
-import { checkedOptions, told } from "../gpu/checks.ts";
+import { assertArguments, checkedOptions, type OptionNames, told } from "../gpu/checks.ts";
 import { type DType, isFloat } from "../gpu/dtype.ts";
 import { allocate, type DeviceArray } from "../gpu/array.ts";
 import type { Gradients } from "../gpu/autograd/graph.ts";
@@ -9,7 +9,7 @@ import { permuteLayout, unsqueezeLayout } from "../gpu/layout.ts";
 import { tidy } from "../gpu/lifetime.ts";
 import type { Runtime } from "../gpu/runtime/runtime.ts";
 import { formatShape } from "../gpu/shape.ts";
-import { arrayOf, arrayOn, tensorParts } from "../gpu/tensor/base.ts";
+import { arrayOf, arrayOn, assertTensor, tensorParts } from "../gpu/tensor/base.ts";
 import { stack } from "../gpu/tensor/join.ts";
 import { Tensor, tensorFrom } from "../gpu/tensor/tensor.ts";
 import { canStore } from "./kernels/_rows.ts";
@@ -23,6 +23,8 @@ export interface MergeAttentionsOptions {
   /** Element type of the result. Default that of the chunks. */
   outputDtype?: DType | undefined;
 }
+
+const OPTIONS: OptionNames<MergeAttentionsOptions> = { writeLse: "boolean", outputDtype: "string" };
 
 /** What {@linkcode mergeAttentions} gives. */
 export interface MergedAttention {
@@ -56,7 +58,8 @@ export function mergeAttentions(
   lseSplit: Tensor | readonly Tensor[],
   options: MergeAttentionsOptions = {},
 ): MergedAttention {
-  const { writeLse = true, outputDtype } = checkedOptions("merge attentions", options);
+  assertArguments("merge attentions", arguments, 3, "write { writeLse, outputDtype }");
+  const { writeLse = true, outputDtype } = checkedOptions("merge attentions", options, OPTIONS);
   return tidy(() => {
     const attn = stacked("attnSplit", attnSplit);
     const lse = stacked("lseSplit", lseSplit);
@@ -153,6 +156,9 @@ function stacked(name: string, split: Tensor | readonly Tensor[]): Tensor {
   }
   if (split.length === 0) {
     throw new RangeError(`Cannot merge attentions: ${name} is empty, expected at least one chunk`);
+  }
+  for (const [i, chunk] of split.entries()) {
+    assertTensor("merge attentions", `${name}[${i}]`, chunk);
   }
   return stack(split, 0);
 }

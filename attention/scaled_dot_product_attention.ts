@@ -3,7 +3,13 @@
  * axes, and masks that say who may attend. By views alone: the axes are put in the order that
  * `memoryEfficientAttention` takes, and back.
  */
-import { checkedOptions, isProbability, told } from "../gpu/checks.ts";
+import {
+  assertArguments,
+  checkedOptions,
+  isProbability,
+  type OptionNames,
+  told,
+} from "../gpu/checks.ts";
 import { tidy } from "../gpu/lifetime.ts";
 import { formatShape, numel, sameShape } from "../gpu/shape.ts";
 import { Tensor } from "../gpu/tensor/tensor.ts";
@@ -16,7 +22,8 @@ export interface ScaledDotProductAttentionOptions {
   /**
    * A tensor that broadcasts to `[N, ..., Hq, L, S]`: bool says "may attend", f32, f16 and bf16 are added
    * to the scaled scores. Or one of the masks that `memoryEfficientAttention` takes, as PyTorch takes
-   * those of `torch.nn.attention.bias`; its batch is then all leading axes in one.
+   * those of `torch.nn.attention.bias`; its batch is then all leading axes in one. Default none, which null
+   * says too.
    */
   attnMask?: Tensor | AttentionBias | null | undefined;
   /** Probability of dropping a weight, in [0, 1]; always applied, pass 0 outside training. Default 0. */
@@ -35,6 +42,16 @@ export interface ScaledDotProductAttentionOptions {
   /** The op to use; by default the first that supports the inputs. */
   op?: AttentionForwardOp | undefined;
 }
+
+const OPTIONS: OptionNames<ScaledDotProductAttentionOptions> = {
+  attnMask: "AttentionBias TensorBase",
+  dropoutP: "number",
+  isCausal: "boolean",
+  scale: "",
+  enableGqa: "",
+  seed: "",
+  op: "",
+};
 
 /**
  * Exact attention, `softmax(scale · Q Kᵀ + mask) V`, after
@@ -79,7 +96,9 @@ export function scaledDotProductAttention(
   value: Tensor,
   options: ScaledDotProductAttentionOptions = {},
 ): Tensor {
-  checkedOptions("run scaledDotProductAttention", options);
+  const action = "run scaledDotProductAttention";
+  assertArguments(action, arguments, 4, "write { attnMask, dropoutP: 0.1, isCausal: true }");
+  checkedOptions(action, options, OPTIONS);
   assertInputs(query, key, value, options.enableGqa ?? false);
   assertOptions(query, key, options);
   const { attnMask, isCausal, dropoutP, scale, seed, op } = options;

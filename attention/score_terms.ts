@@ -39,7 +39,7 @@ export function scoreTerms(
   device: Device,
   sizes: AttentionSizes,
   rank: number,
-  attnBias: AttentionBias | Tensor | null | undefined,
+  attnBias: AttentionOptions["attnBias"],
   shapes: string,
 ): Pick<ScoreTerms, "mask" | "bias" | "biasTensor"> {
   if (attnBias === undefined || attnBias === null) {

@@ -1,5 +1,13 @@
 /** The device: where tensors are made, and what tells about memory, time and errors. */
-import { assertFunction, assertNumber, checkedOptions, told } from "./checks.ts";
+import {
+  type ArgumentLimits,
+  assertFunction,
+  assertNumber,
+  checkedOptions,
+  limitArguments,
+  type OptionNames,
+  told,
+} from "./checks.ts";
 import { allocate, byteSize, type DeviceArray } from "./array.ts";
 import { assertDType, type DType, isFloat } from "./dtype.ts";
 import { fill, narrow } from "./ops/map.ts";
@@ -9,7 +17,7 @@ import { freshSeed } from "./random/philox.ts";
 import type { DeviceInfo } from "./runtime/info.ts";
 import type { MemoryStats } from "./runtime/memory.ts";
 import type { KernelTime } from "./runtime/profiler.ts";
-import { type DeviceOptions, requestRuntime } from "./runtime/request.ts";
+import { DEVICE_OPTIONS, type DeviceOptions, requestRuntime } from "./runtime/request.ts";
 import { Runtime } from "./runtime/runtime.ts";
 import { assertShape } from "./shape.ts";
 import { assertDifferentiable } from "./tensor/differentiable.ts";
@@ -23,6 +31,16 @@ export interface TensorOptions {
   /** Whether gradients are to flow to the tensor, see `Tensor.requiresGrad`. Default `false`. */
   requiresGrad?: boolean | undefined;
 }
+
+const TENSOR_OPTIONS: OptionNames<TensorOptions> = { dtype: "string", requiresGrad: "boolean" };
+const SOURCE_OPTIONS: OptionNames<TensorOptions & { shape: unknown }> = {
+  shape: "list",
+  ...TENSOR_OPTIONS,
+};
+const RANDOM_OPTIONS: OptionNames<TensorOptions & { seed: unknown }> = {
+  seed: "number",
+  ...TENSOR_OPTIONS,
+};
 
 /** What a profile found out. */
 export interface Profile<T> {
@@ -49,6 +67,8 @@ let deviceFrom: (runtime: Runtime) => Device;
  * @param options Which adapter to prefer; whether to tune kernels to it; lower limits, for tests.
  * @returns The device. Tensors of one device cannot meet those of another.
  * @throws {GpuUnavailableError} If there is no usable adapter; the message says what to install.
+ * @throws {TypeError} For options that there are not, and of other kinds.
+ * @throws {RangeError} For limits below those that kernels rely on.
  *
  * @example Make a tensor and read it back
  * ```ts
@@ -61,7 +81,9 @@ let deviceFrom: (runtime: Runtime) => Device;
  * ```
  */
 export async function requestDevice(options: DeviceOptions = {}): Promise<Device> {
-  return deviceFrom(await requestRuntime(checkedOptions("request a device", options)));
+  return deviceFrom(
+    await requestRuntime(checkedOptions("request a device", options, DEVICE_OPTIONS)),
+  );
 }
 
 /** Throws unless a value is a device that can be used. */
@@ -78,6 +100,21 @@ const NOT_CLONEABLE = Symbol(
   "A device or its tensor cannot be posted to another thread: post data(), call requestDevice() there. It",
 );
 
+const OPTIONS = "write { dtype, requiresGrad }";
+
+/** PyTorch takes sizes one by one too. */
+const assertList = (shape: never) => assertShape(shape, "create a tensor");
+
+const ARGUMENTS: ArgumentLimits = {
+  tensor: [2, OPTIONS],
+  zeros: [2, OPTIONS, assertList],
+  ones: [2, OPTIONS, assertList],
+  full: [3, OPTIONS, assertList],
+  arange: [4, OPTIONS],
+  rand: [2, OPTIONS, assertList],
+  randn: [2, OPTIONS, assertList],
+};
+
 /** A GPU. Made by {@linkcode requestDevice}. */
 export class Device {
   /** Adapter, features and limits, as granted. */
@@ -93,6 +130,7 @@ export class Device {
   static {
     runtimeOf = (device) => device.#runtime;
     deviceFrom = (runtime) => new Device(runtime);
+    limitArguments(this, ARGUMENTS);
   }
 
   private constructor(runtime: Runtime) {
@@ -117,7 +155,11 @@ export class Device {
     data: TensorSource,
     options: TensorOptions & { shape?: readonly number[] } = {},
   ): Tensor {
-    const { shape, dtype, requiresGrad } = checkedOptions("create a tensor", options);
+    const { shape, dtype, requiresGrad } = checkedOptions(
+      "create a tensor",
+      options,
+      SOURCE_OPTIONS,
+    );
     const parsed = parseSource(data, shape, dtype);
     assertDifferentiable(parsed.dtype, requiresGrad);
     const array = allocate(this.#runtime, parsed.shape, parsed.dtype);
@@ -142,7 +184,11 @@ export class Device {
     options: TensorOptions = {},
   ): Tensor {
     assertShape(shape, "create a tensor");
-    const { dtype = "f32", requiresGrad } = checkedOptions("create a tensor", options);
+    const { dtype = "f32", requiresGrad } = checkedOptions(
+      "create a tensor",
+      options,
+      TENSOR_OPTIONS,
+    );
     assertNumber("create a tensor", "value", value);
     assertDType(dtype, "create a tensor");
     assertHeldBy(dtype, value);
@@ -160,7 +206,11 @@ export class Device {
     step = 1,
     options: TensorOptions = {},
   ): Tensor {
-    const { dtype = "f32", requiresGrad } = checkedOptions("make a range", options);
+    const { dtype = "f32", requiresGrad } = checkedOptions(
+      "make a range",
+      options,
+      TENSOR_OPTIONS,
+    );
     const [from, to] = end === undefined ? [0, start] : [start, end];
     const isRange = [from, to, step].every(Number.isFinite) && step !== 0;
     if (!isRange) {
@@ -168,7 +218,7 @@ export class Device {
         `Cannot make a range from ${told(from)} to ${told(to)} in steps of ${
           told(step)
         }: expected finite numbers ` +
-          `and a step other than 0`,
+          `and a step other than 0, and options behind the three`,
       );
     }
     const count = Math.max(0, Math.ceil((to - from) / step));
@@ -312,6 +362,7 @@ export class Device {
     const { seed = freshSeed(), dtype = "f32", requiresGrad } = checkedOptions(
       "create a tensor",
       options,
+      RANDOM_OPTIONS,
     );
     if (!isFloat(dtype)) {
       throw new TypeError(

@@ -1,11 +1,18 @@
 /** Multi-head self-attention as a layer. */
-import { assertNotNegative, checkedOptions, told } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  assertNotNegative,
+  checkedOptions,
+  limitArguments,
+  type OptionNames,
+  told,
+} from "../../gpu/checks.ts";
 import { assertDevice, type Device } from "../../gpu/device.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
 import { formatShape } from "../../gpu/shape.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
-import type { AttentionBias } from "../masks/mod.ts";
+import { type AttentionOptions, BIAS_OPTIONS } from "../inputs.ts";
 import { type AttentionOps, memoryEfficientAttention } from "../memory_efficient_attention.ts";
 import { MathBackwardOp, MathForwardOp } from "../ops/mod.ts";
 import { assertProbability, Dropout } from "./dropout.ts";
@@ -37,6 +44,19 @@ export interface AttentionLayerOptions {
   attention?: "memory-efficient" | "math";
 }
 
+/** Their names. */
+export const ATTENTION_LAYER_OPTIONS: OptionNames<AttentionLayerOptions> = {
+  numHeads: "number",
+  qkvBias: "boolean",
+  qkNorm: "",
+  normEpsilon: "",
+  projBias: "",
+  attnDrop: "",
+  projDrop: "",
+  seed: "",
+  attention: "string",
+};
+
 /**
  * Self-attention with its projections, as in a vision transformer (Dosovitskiy et al., 2020) and with the
  * weights of timm's and DINOv2's class of this name: `qkv.weight [3C, C]`, whose rows are all of q, then k,
@@ -57,6 +77,10 @@ export interface AttentionLayerOptions {
  * ```
  */
 export class Attention extends Module {
+  static {
+    limitArguments(this, { forward: [2, "write { attnBias: mask }"] });
+  }
+
   /** C to 3C. */
   readonly qkv: Linear;
   /** Norm of q over the head dim, if there is one. */
@@ -76,6 +100,7 @@ export class Attention extends Module {
 
   /** Makes the layer for inputs `[B, N, dim]`, with random weights. */
   constructor(device: Device, dim: number, options: AttentionLayerOptions = {}) {
+    assertArguments("make Attention", arguments, 3, "write { numHeads: 8, qkvBias: true }");
     super();
     const {
       numHeads = 8,
@@ -87,7 +112,7 @@ export class Attention extends Module {
       projDrop = 0,
       seed,
       attention = "memory-efficient",
-    } = checkedOptions("make Attention", options);
+    } = checkedOptions("make Attention", options, ATTENTION_LAYER_OPTIONS);
     assertDevice("make Attention", device);
     assertNotNegative("make Attention", "normEpsilon", epsilon);
     assertSize("Attention", "dim", dim);
@@ -126,9 +151,9 @@ export class Attention extends Module {
    */
   forward(
     x: Tensor,
-    options: { attnBias?: AttentionBias | Tensor | null | undefined } = {},
+    options: Pick<AttentionOptions, "attnBias"> = {},
   ): Tensor {
-    const { attnBias } = checkedOptions("run Attention", options);
+    const { attnBias } = checkedOptions("run Attention", options, BIAS_OPTIONS);
     const dim = this.proj.weight.shape[1]!;
     assertLastAxis("Attention", x, dim);
     if (x.ndim !== 3) {

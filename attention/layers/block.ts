@@ -1,12 +1,19 @@
 /** A transformer block. */
-import { assertNotNegative, assertNumber, checkedOptions } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  assertNotNegative,
+  assertNumber,
+  checkedOptions,
+  limitArguments,
+  type OptionNames,
+} from "../../gpu/checks.ts";
 import { assertDevice, type Device } from "../../gpu/device.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
 import { assertTensor } from "../../gpu/tensor/base.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
-import type { AttentionBias } from "../masks/mod.ts";
-import { Attention, type AttentionLayerOptions } from "./attention.ts";
+import { type AttentionOptions, BIAS_OPTIONS } from "../inputs.ts";
+import { Attention, ATTENTION_LAYER_OPTIONS, type AttentionLayerOptions } from "./attention.ts";
 import { DropPath } from "./drop_path.ts";
 import { assertProbability } from "./dropout.ts";
 import { LayerNorm } from "./layer_norm.ts";
@@ -30,6 +37,13 @@ export interface BlockOptions extends AttentionLayerOptions {
   normEpsilon?: number;
 }
 
+const OPTIONS: OptionNames<BlockOptions> = {
+  ...ATTENTION_LAYER_OPTIONS,
+  mlpRatio: "",
+  initValues: "",
+  dropPath: "",
+};
+
 /**
  * A pre-norm transformer block, as in a vision transformer (Dosovitskiy et al., 2020), after timm's class of
  * this name:
@@ -51,6 +65,10 @@ export interface BlockOptions extends AttentionLayerOptions {
  * ```
  */
 export class Block extends Module {
+  static {
+    limitArguments(this, { forward: [2, "write { attnBias: mask }"] });
+  }
+
   /** Norm before attention. */
   readonly norm1: LayerNorm;
   /** Attention over the tokens. */
@@ -70,10 +88,14 @@ export class Block extends Module {
 
   /** Makes the block for inputs `[B, N, dim]`, with random weights. */
   constructor(device: Device, dim: number, options: BlockOptions = {}) {
+    assertArguments("make Block", arguments, 3, "write { numHeads: 8, mlpRatio: 4 }");
     super();
-    const { mlpRatio = 4, projBias: bias = true, projDrop: drop = 0, dropPath = 0 } =
-      checkedOptions("make Block", options);
-    const { initValues, normEpsilon: epsilon = 1e-6 } = options;
+    const { mlpRatio = 4, initValues, dropPath = 0, seed, ...ofAttention } = checkedOptions(
+      "make Block",
+      options,
+      OPTIONS,
+    );
+    const { projBias: bias = true, projDrop: drop = 0, normEpsilon: epsilon = 1e-6 } = ofAttention;
     assertDevice("make Block", device);
     assertSize("Block", "dim", dim);
     assertNumber("make Block", "mlpRatio", mlpRatio);
@@ -82,9 +104,9 @@ export class Block extends Module {
     const hiddenFeatures = Math.trunc(dim * mlpRatio);
     assertSize("Block", "dim * mlpRatio", hiddenFeatures);
     assertProbability("Block", "dropPath", dropPath);
-    const seeds = new SeedSequence(options.seed);
+    const seeds = new SeedSequence(seed);
     // First what checks the other options.
-    this.attn = new Attention(device, dim, { ...options, seed: seeds.next() });
+    this.attn = new Attention(device, dim, { ...ofAttention, seed: seeds.next() });
     this.mlp = new Mlp(device, dim, { hiddenFeatures, bias, drop, seed: seeds.next() });
     this.norm1 = new LayerNorm(device, dim, { epsilon });
     this.norm2 = new LayerNorm(device, dim, { epsilon });
@@ -104,9 +126,9 @@ export class Block extends Module {
    */
   forward(
     x: Tensor,
-    options: { attnBias?: AttentionBias | Tensor | null | undefined } = {},
+    options: Pick<AttentionOptions, "attnBias"> = {},
   ): Tensor {
-    const { attnBias } = checkedOptions("run Block", options);
+    const { attnBias } = checkedOptions("run Block", options, BIAS_OPTIONS);
     assertTensor("run Block", "input", x);
     return tidy(() => {
       const attended = this.attn.forward(this.norm1.forward(x), { attnBias });

@@ -1,10 +1,10 @@
 /** Stochastic depth as a layer. */
-import { checkedOptions } from "../../gpu/checks.ts";
+import { assertArguments, checkedOptions, limitArguments } from "../../gpu/checks.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
 import { assertTensor } from "../../gpu/tensor/base.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
-import { assertProbability, type DropoutOptions } from "./dropout.ts";
+import { assertProbability, DROPOUT_OPTIONS, type DropoutOptions } from "./dropout.ts";
 import { Module } from "./module.ts";
 
 /**
@@ -14,14 +14,19 @@ import { Module } from "./module.ts";
  * "Deep networks with stochastic depth", 2016).
  */
 export class DropPath extends Module {
+  static {
+    limitArguments(this);
+  }
+
   /** Probability of dropping a sample. */
   readonly p: number;
   readonly #seeds: SeedSequence;
 
   /** Makes the layer; `p` is a probability in [0, 1]. */
   constructor(p = 0, options: DropoutOptions = {}) {
+    assertArguments("make DropPath", arguments, 2);
     super();
-    const { seed } = checkedOptions("make DropPath", options);
+    const { seed } = checkedOptions("make DropPath", options, DROPOUT_OPTIONS);
     assertProbability("DropPath", "p", p);
     this.p = p;
     this.#seeds = new SeedSequence(seed);

@@ -1,5 +1,12 @@
 /** Dropout as a layer. */
-import { checkedOptions, isProbability, told } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  checkedOptions,
+  isProbability,
+  limitArguments,
+  type OptionNames,
+  told,
+} from "../../gpu/checks.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
 import { assertTensor } from "../../gpu/tensor/base.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
@@ -14,20 +21,28 @@ export interface DropoutOptions {
   seed?: number | undefined;
 }
 
+/** Its name. */
+export const DROPOUT_OPTIONS: OptionNames<DropoutOptions> = { seed: "number" };
+
 /**
  * Inverted dropout, after `torch.nn.Dropout`: in training each element becomes 0 with probability `p` and
  * is divided by `1 - p` otherwise, by a new mask at every forward pass; `p = 1` gives zeros. In
  * evaluation it changes nothing, as with `p = 0`.
  */
 export class Dropout extends Module {
+  static {
+    limitArguments(this);
+  }
+
   /** Probability of dropping an element. */
   readonly p: number;
   readonly #seeds: SeedSequence;
 
   /** Makes the layer; `p` is a probability in [0, 1]. */
   constructor(p = 0.5, options: DropoutOptions = {}) {
+    assertArguments("make Dropout", arguments, 2);
     super();
-    const { seed } = checkedOptions("make Dropout", options);
+    const { seed } = checkedOptions("make Dropout", options, DROPOUT_OPTIONS);
     assertProbability("Dropout", "p", p);
     this.p = p;
     this.#seeds = new SeedSequence(seed);

@@ -1,5 +1,11 @@
 /** A table of vectors, one for each index. */
-import { checkedOptions, told } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  checkedOptions,
+  limitArguments,
+  type OptionNames,
+  told,
+} from "../../gpu/checks.ts";
 import { assertDevice, type Device } from "../../gpu/device.ts";
 import { freshSeed } from "../../gpu/random/philox.ts";
 import { tidy } from "../../gpu/lifetime.ts";
@@ -17,8 +23,14 @@ export interface EmbeddingOptions {
   seed?: number;
 }
 
+const OPTIONS: OptionNames<EmbeddingOptions> = { paddingIdx: "number", seed: "" };
+
 /** Vectors by index, after `torch.nn.Embedding`: `weight [count, D]`, at first standard normal. */
 export class Embedding extends Module {
+  static {
+    limitArguments(this);
+  }
+
   /** `[numEmbeddings, embeddingDim]`. */
   weight: Tensor;
   /** The index to which no gradients flow, if there is one. */
@@ -31,8 +43,9 @@ export class Embedding extends Module {
     embeddingDim: number,
     options: EmbeddingOptions = {},
   ) {
+    assertArguments("make Embedding", arguments, 4, "write { paddingIdx: 0 }");
     super();
-    const { paddingIdx, seed = freshSeed() } = checkedOptions("make Embedding", options);
+    const { paddingIdx, seed = freshSeed() } = checkedOptions("make Embedding", options, OPTIONS);
     assertDevice("make Embedding", device);
     assertSize("Embedding", "numEmbeddings", numEmbeddings);
     assertSize("Embedding", "embeddingDim", embeddingDim);

@@ -1,14 +1,25 @@
 /** Layer normalisation as a layer. */
-import { assertNotNegative, checkedOptions } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  assertNotNegative,
+  checkedOptions,
+  limitArguments,
+} from "../../gpu/checks.ts";
 import { assertDevice, type Device } from "../../gpu/device.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { assertLastAxis, assertSize, Module, parameter } from "./module.ts";
+
+const OPTIONS = { epsilon: "number" };
 
 /**
  * Normalises the last axis, after `torch.nn.LayerNorm`: weight `[C]` at first 1, bias `[C]` at first 0
  * (Ba et al., "Layer normalization", 2016).
  */
 export class LayerNorm extends Module {
+  static {
+    limitArguments(this);
+  }
+
   /** `[C]`. */
   weight: Tensor;
   /** `[C]`. */
@@ -18,8 +29,9 @@ export class LayerNorm extends Module {
 
   /** Makes the layer for a last axis of size `dim`. */
   constructor(device: Device, dim: number, options: { epsilon?: number } = {}) {
+    assertArguments("make LayerNorm", arguments, 3, "write { epsilon: 1e-5 }");
     super();
-    const { epsilon = 1e-5 } = checkedOptions("make LayerNorm", options);
+    const { epsilon = 1e-5 } = checkedOptions("make LayerNorm", options, OPTIONS);
     assertDevice("make LayerNorm", device);
     assertNotNegative("make LayerNorm", "epsilon", epsilon);
     assertSize("LayerNorm", "dim", dim);

@@ -1,8 +1,10 @@
 /** A learned scale for each channel. */
-import { assertNumber, checkedOptions } from "../../gpu/checks.ts";
+import { assertArguments, assertNumber, checkedOptions, limitArguments } from "../../gpu/checks.ts";
 import { assertDevice, type Device } from "../../gpu/device.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { assertLastAxis, assertSize, Module, parameter } from "./module.ts";
+
+const OPTIONS = { initValues: "number" };
 
 /**
  * Scales each channel by a learned number, `gamma [C]`, after timm's and DINOv2's class of this name: with a
@@ -10,6 +12,10 @@ import { assertLastAxis, assertSize, Module, parameter } from "./module.ts";
  * transformers", 2021).
  */
 export class LayerScale extends Module {
+  static {
+    limitArguments(this);
+  }
+
   /** `[C]`. */
   gamma: Tensor;
 
@@ -19,8 +25,9 @@ export class LayerScale extends Module {
    * @param options `initValues`: what `gamma` is at first. Default 1e-5.
    */
   constructor(device: Device, dim: number, options: { initValues?: number } = {}) {
+    assertArguments("make LayerScale", arguments, 3);
     super();
-    const { initValues = 1e-5 } = checkedOptions("make LayerScale", options);
+    const { initValues = 1e-5 } = checkedOptions("make LayerScale", options, OPTIONS);
     assertDevice("make LayerScale", device);
     assertNumber("make LayerScale", "initValues", initValues);
     assertSize("LayerScale", "dim", dim);

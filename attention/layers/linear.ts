@@ -1,5 +1,10 @@
 /** The affine layer. */
-import { checkedOptions } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  checkedOptions,
+  limitArguments,
+  type OptionNames,
+} from "../../gpu/checks.ts";
 import { assertDevice, type Device } from "../../gpu/device.ts";
 import { freshSeed } from "../../gpu/random/philox.ts";
 import { linear } from "../../gpu/tensor/linear_algebra.ts";
@@ -14,11 +19,17 @@ export interface LinearOptions {
   seed?: number;
 }
 
+const OPTIONS: OptionNames<LinearOptions> = { bias: "boolean", seed: "number" };
+
 /**
  * `x Wᵀ + b`, after `torch.nn.Linear`: weight `[out, in]`, bias `[out]`, both at first uniform in
  * ±1/√in.
  */
 export class Linear extends Module {
+  static {
+    limitArguments(this);
+  }
+
   /** `[out, in]`. */
   weight: Tensor;
   /** `[out]`, if there is one. */
@@ -31,8 +42,9 @@ export class Linear extends Module {
     outFeatures: number,
     options: LinearOptions = {},
   ) {
+    assertArguments("make Linear", arguments, 4, "write { bias: false }");
     super();
-    const { bias = true, seed = freshSeed() } = checkedOptions("make Linear", options);
+    const { bias = true, seed = freshSeed() } = checkedOptions("make Linear", options, OPTIONS);
     assertDevice("make Linear", device);
     assertSize("Linear", "inFeatures", inFeatures);
     assertSize("Linear", "outFeatures", outFeatures);

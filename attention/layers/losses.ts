@@ -1,5 +1,11 @@
 /** What training makes small. */
-import { checkedOptions, isProbability, told } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  checkedOptions,
+  isProbability,
+  type OptionNames,
+  told,
+} from "../../gpu/checks.ts";
 import { record } from "../../gpu/autograd/record.ts";
 import { runtimeOf } from "../../gpu/device.ts";
 import { isFloat } from "../../gpu/dtype.ts";
@@ -20,6 +26,8 @@ export interface LossOptions {
   reduction?: Reduction;
 }
 
+const LOSS_OPTIONS: OptionNames<LossOptions> = { reduction: "string" };
+
 /** Options of {@linkcode crossEntropy}; names and defaults are PyTorch's, in camelCase. */
 export interface CrossEntropyOptions extends LossOptions {
   /** A target that counts for nothing: its loss is 0, and the mean leaves it out. Default -100. */
@@ -27,6 +35,12 @@ export interface CrossEntropyOptions extends LossOptions {
   /** Which part of the target is spread evenly over all classes, in [0, 1]. Default 0. */
   labelSmoothing?: number;
 }
+
+const CROSS_ENTROPY_OPTIONS: OptionNames<CrossEntropyOptions> = {
+  ...LOSS_OPTIONS,
+  ignoreIndex: "number",
+  labelSmoothing: "",
+};
 
 /**
  * The cross entropy of softmax over classes and a target class, after
@@ -57,9 +71,11 @@ export function crossEntropy(
   target: Tensor | TensorSource,
   options: CrossEntropyOptions = {},
 ): Tensor {
+  assertArguments("crossEntropy", arguments, 3, "write { reduction, ignoreIndex }");
   const { reduction = "mean", ignoreIndex = -100, labelSmoothing = 0 } = checkedOptions(
     "crossEntropy",
     options,
+    CROSS_ENTROPY_OPTIONS,
   );
   assertTensor("crossEntropy", "logits", logits);
   assertReduction("crossEntropy", reduction);
@@ -148,8 +164,10 @@ export function mseLoss(
   target: Tensor,
   options: LossOptions = {},
 ): Tensor {
-  const { reduction = "mean" } = checkedOptions("mseLoss", options);
+  assertArguments("mseLoss", arguments, 3, "write { reduction }");
+  const { reduction = "mean" } = checkedOptions("mseLoss", options, LOSS_OPTIONS);
   assertTensor("mseLoss", "input", input);
+  assertTensor("mseLoss", "target", target);
   assertReduction("mseLoss", reduction);
   arrayOn(input.device, target, "mseLoss", "target");
   if (!sameShape(input.shape, target.shape)) {

@@ -1,12 +1,17 @@
 /** The feed-forward part of a transformer block. */
-import { checkedOptions } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  checkedOptions,
+  limitArguments,
+  type OptionNames,
+} from "../../gpu/checks.ts";
 import { assertDevice, type Device } from "../../gpu/device.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { assertProbability, Dropout } from "./dropout.ts";
 import { Linear } from "./linear.ts";
-import { assertSize, Module } from "./module.ts";
+import { assertLastAxis, assertSize, Module } from "./module.ts";
 
 /** Options of {@linkcode Mlp}; names and defaults are timm's. */
 export interface MlpOptions {
@@ -22,12 +27,24 @@ export interface MlpOptions {
   seed?: number;
 }
 
+const OPTIONS: OptionNames<MlpOptions> = {
+  hiddenFeatures: "number",
+  outFeatures: "",
+  bias: "boolean",
+  drop: "",
+  seed: "",
+};
+
 /**
  * `fc2(gelu(fc1(x)))` with dropout behind each layer, after timm's and DINOv2's class of this name and with
  * its weights: `fc1.weight [hidden, in]`, `fc1.bias`, `fc2.weight [out, hidden]`, `fc2.bias`. gelu is the
  * exact one, by the normal distribution.
  */
 export class Mlp extends Module {
+  static {
+    limitArguments(this);
+  }
+
   /** in to hidden. */
   readonly fc1: Linear;
   /** hidden to out. */
@@ -39,9 +56,10 @@ export class Mlp extends Module {
 
   /** Makes the layer for inputs `[..., inFeatures]`, with random weights. */
   constructor(device: Device, inFeatures: number, options: MlpOptions = {}) {
+    assertArguments("make Mlp", arguments, 3, "write { hiddenFeatures, outFeatures }");
     super();
     const { hiddenFeatures = inFeatures, outFeatures = inFeatures, bias = true, drop = 0 } =
-      checkedOptions("make Mlp", options);
+      checkedOptions("make Mlp", options, OPTIONS);
     assertDevice("make Mlp", device);
     for (const [name, size] of Object.entries({ inFeatures, hiddenFeatures, outFeatures })) {
       assertSize("Mlp", name, size);
@@ -56,6 +74,7 @@ export class Mlp extends Module {
 
   /** `x [..., in]` becomes `[..., out]`. */
   forward(x: Tensor): Tensor {
+    assertLastAxis("Mlp", x, this.fc1.weight.shape[1]!);
     return tidy(() => {
       const hidden = this.drop1.forward(this.fc1.forward(x).gelu());
       return this.drop2.forward(this.fc2.forward(hidden));

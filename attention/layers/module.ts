@@ -1,5 +1,5 @@
 /** What layers have in common: named parameters, and a mode. */
-import { assertFunction, checkedOptions, told } from "../../gpu/checks.ts";
+import { assertFunction, checkedOptions, limitArguments, told } from "../../gpu/checks.ts";
 import { noGrad } from "../../gpu/autograd/mode.ts";
 import { type DType, isFloat } from "../../gpu/dtype.ts";
 import { tidyApart } from "../../gpu/lifetime.ts";
@@ -51,6 +51,14 @@ import { assertLoadable, copyState, type LoadResult, type StateDict } from "./st
  * ```
  */
 export abstract class Module {
+  static {
+    limitArguments(this, {
+      train: [1],
+      setRequiresGrad: [1],
+      loadStateDict: [2, "write { strict: false }"],
+    });
+  }
+
   /** Whether layers that differ in training, such as dropout, act as there. `true` at first. */
   training = true;
 
@@ -165,6 +173,7 @@ export abstract class Module {
     const { strict = true } = checkedOptions(
       `load weights into ${this.constructor.name}`,
       options,
+      { strict: "boolean" },
     );
     const own = this.stateDict();
     const result = assertLoadable(this.constructor.name, own, state, strict);

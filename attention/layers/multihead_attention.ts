@@ -1,5 +1,10 @@
 /** Multi-head attention as a layer, after PyTorch. */
-import { checkedOptions } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  checkedOptions,
+  limitArguments,
+  type OptionNames,
+} from "../../gpu/checks.ts";
 import { assertDevice, type Device } from "../../gpu/device.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import { SeedSequence } from "../../gpu/random/seeds.ts";
@@ -34,6 +39,17 @@ export interface MultiheadAttentionOptions {
   seed?: number;
 }
 
+const OPTIONS: OptionNames<MultiheadAttentionOptions> = {
+  dropout: "number",
+  bias: "boolean",
+  addBiasKv: "",
+  addZeroAttn: "",
+  kdim: "",
+  vdim: "",
+  batchFirst: "",
+  seed: "",
+};
+
 /** Options of {@linkcode MultiheadAttention.forward}. */
 export interface MultiheadAttentionForwardOptions {
   /** `[N, S]`, or `[S]` without a batch. bool: true keys are ignored; a float is added to the scores. */
@@ -53,6 +69,14 @@ export interface MultiheadAttentionForwardOptions {
    */
   isCausal?: boolean | undefined;
 }
+
+const FORWARD_OPTIONS: OptionNames<MultiheadAttentionForwardOptions> = {
+  keyPaddingMask: "",
+  needWeights: "boolean",
+  attnMask: "TensorBase",
+  averageAttnWeights: "",
+  isCausal: "",
+};
 
 /** What {@linkcode MultiheadAttention.forward} returns. */
 export interface MultiheadAttentionResult {
@@ -96,6 +120,12 @@ interface Sizes {
  * ```
  */
 export class MultiheadAttention extends Module {
+  static {
+    limitArguments(this, {
+      forward: [4, "write { keyPaddingMask, needWeights: false, attnMask }"],
+    });
+  }
+
   /** E. */
   readonly embedDim: number;
   /** H. */
@@ -118,10 +148,12 @@ export class MultiheadAttention extends Module {
     numHeads: number,
     options: MultiheadAttentionOptions = {},
   ) {
+    assertArguments("make MultiheadAttention", arguments, 4, "write { dropout: 0.1 }");
     super();
     const { dropout = 0, bias = true, kdim = embedDim, vdim = embedDim } = checkedOptions(
       "make MultiheadAttention",
       options,
+      OPTIONS,
     );
     assertDevice("make MultiheadAttention", device);
     for (const [name, size] of Object.entries({ embedDim, numHeads, kdim, vdim })) {
@@ -168,7 +200,7 @@ export class MultiheadAttention extends Module {
     value: Tensor,
     options: MultiheadAttentionForwardOptions = {},
   ): MultiheadAttentionResult {
-    checkedOptions("run MultiheadAttention", options);
+    checkedOptions("run MultiheadAttention", options, FORWARD_OPTIONS);
     for (const [name, tensor] of Object.entries({ query, key, value })) {
       assertTensor("run MultiheadAttention", name, tensor);
     }

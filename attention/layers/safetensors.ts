@@ -2,7 +2,14 @@
  * Weights to and from safetensors, the files that PyTorch's models are published in. Elements go over bit
  * by bit, or as the same whole numbers in 32 bits.
  */
-import { assertFunction, checkedOptions } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  assertFunction,
+  checkedOptions,
+  checkedRecord,
+  type OptionNames,
+  told,
+} from "../../gpu/checks.ts";
 import { byteSize, type DeviceArray, isDense, produce } from "../../gpu/array.ts";
 import { assertDevice, type Device, runtimeOf } from "../../gpu/device.ts";
 import { encodingOf } from "../../gpu/dtype.ts";
@@ -39,11 +46,18 @@ export interface SafetensorsEntry {
   readonly shape: readonly number[];
 }
 
+const LOAD_OPTIONS: OptionNames<LoadSafetensorsOptions> = {
+  filter: "function",
+  roundF64: "boolean",
+};
+
 /** Options of {@linkcode saveSafetensors}. */
 export interface SaveSafetensorsOptions {
   /** Text to put into the file, by name. Default: none. */
   metadata?: Readonly<Record<string, string>>;
 }
+
+const SAVE_OPTIONS: OptionNames<SaveSafetensorsOptions> = { metadata: "" };
 
 /**
  * The tensors of a safetensors file, by name, with the file's types where these are F32, F16, BF16, I32, U32 or BOOL.
@@ -79,7 +93,12 @@ export function loadSafetensors(
   file: ArrayBuffer | Uint8Array,
   options: LoadSafetensorsOptions = {},
 ): Record<string, Tensor> {
-  const { filter = () => true, roundF64 = false } = checkedOptions("load safetensors", options);
+  assertArguments("load safetensors", arguments, 3, "write { filter }");
+  const { filter = () => true, roundF64 = false } = checkedOptions(
+    "load safetensors",
+    options,
+    LOAD_OPTIONS,
+  );
   assertFunction("load safetensors: filter", filter);
   assertDevice("load safetensors", device);
   const bytes = bytesOf(file);
@@ -178,9 +197,10 @@ export async function saveSafetensors(
   tensors: Readonly<Record<string, Tensor>>,
   options: SaveSafetensorsOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const { metadata = {} } = checkedOptions("save safetensors", options);
-  checkedOptions("save safetensors: tensors", tensors);
-  checkedOptions("save safetensors: metadata", metadata);
+  assertArguments("save safetensors", arguments, 2, "write { metadata }");
+  const { metadata = {} } = checkedOptions("save safetensors", options, SAVE_OPTIONS);
+  checkedRecord("save safetensors", "tensors", tensors);
+  checkedRecord("save safetensors", "metadata", metadata);
   assertMetadata(metadata);
   const parts = inFileOrder(tensors);
   const header = formatHeader(parts.map(({ entry }) => entry), metadata);
@@ -229,7 +249,7 @@ function inFileOrder(tensors: Readonly<Record<string, Tensor>>): Part[] {
 function assertStorable(name: string, tensor: Tensor): void {
   if (!(tensor instanceof TensorBase)) {
     throw new TypeError(
-      `Cannot save safetensors: ${quote(name)} is ${typeof tensor}, expected a Tensor`,
+      `Cannot save safetensors: ${quote(name)} is ${told(tensor)}, expected a Tensor`,
     );
   }
   if (tensor.isDisposed) {
@@ -282,7 +302,7 @@ function bytesOf(file: ArrayBuffer | Uint8Array): Uint8Array {
     return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
   }
   throw new TypeError(
-    `Cannot read safetensors: file is ${typeof file}, expected an ArrayBuffer or a Uint8Array, ` +
+    `Cannot read safetensors: file is ${told(file)}, expected an ArrayBuffer or a Uint8Array, ` +
       "as from await Deno.readFile(path) or await blob.arrayBuffer()",
   );
 }

@@ -1,5 +1,5 @@
 /** Values by name, and how they come into tensors that exist. */
-import { checkedOptions } from "../../gpu/checks.ts";
+import { checkedRecord } from "../../gpu/checks.ts";
 import { noGrad } from "../../gpu/autograd/mode.ts";
 import { formatShape, sameShape } from "../../gpu/shape.ts";
 import { arrayOn, assertTensor } from "../../gpu/tensor/base.ts";
@@ -30,7 +30,7 @@ export function assertLoadable(
   state: Readonly<StateDict>,
   strict: boolean,
 ): LoadResult {
-  checkedOptions(`load weights into ${owner}`, state);
+  checkedRecord(`load weights into ${owner}`, "state", state);
   for (const [name, tensor] of Object.entries(state)) {
     assertTensor(`load weights into ${owner}`, name, tensor);
   }

@@ -1,5 +1,11 @@
 /** A layer and its optimiser as the parts of one file. */
-import { checkedOptions, told } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  checkedOptions,
+  checkedRecord,
+  type OptionNames,
+  told,
+} from "../../gpu/checks.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { Module } from "./module.ts";
 import { Optimizer } from "./optimizers/optimizer.ts";
@@ -12,6 +18,8 @@ export interface TrainingState {
   /** The optimiser's numbers, by `optimizer.` and their name. */
   readonly metadata: Readonly<Record<string, string>>;
 }
+
+const STATE: OptionNames<TrainingState> = { tensors: "", metadata: "" };
 
 const MODEL = "model.";
 const OPTIMIZER = "optimizer.";
@@ -40,6 +48,7 @@ const OPTIMIZER = "optimizer.";
  * ```
  */
 export function trainingState(model: Module, optimizer: Optimizer): TrainingState {
+  assertArguments("keep a training", arguments, 2);
   assertParts("keep a training", model, optimizer);
   const { tensors, numbers } = optimizer.stateDict();
   const texts = Object.entries(numbers).map(([name, value]) => [OPTIMIZER + name, `${value}`]);
@@ -59,9 +68,10 @@ export function loadTrainingState(
   model: Module,
   optimizer: Optimizer,
 ): void {
-  const { tensors, metadata } = checkedOptions("load a training", state);
-  checkedOptions("load a training: tensors", tensors);
-  checkedOptions("load a training: metadata", metadata);
+  assertArguments("load a training", arguments, 3);
+  const { tensors, metadata } = checkedOptions("load a training", state, STATE);
+  checkedRecord("load a training", "tensors", tensors);
+  checkedRecord("load a training", "metadata", metadata);
   assertParts("load a training", model, optimizer);
   const numbers = Object.entries(under(OPTIMIZER, metadata))
     .map(([name, text]) => [name, Number(text)]);

@@ -3,7 +3,7 @@
  * Kernels, the `math` op and `materialize` all take it from here, so a mask is a constructor and a
  * choice of these two.
  */
-import { told } from "../../gpu/checks.ts";
+import { assertArguments, limitArguments, told } from "../../gpu/checks.ts";
 import { assertShape, formatShape, numel } from "../../gpu/shape.ts";
 import { Tensor } from "../../gpu/tensor/tensor.ts";
 import { visibleKeys, type Window } from "./window.ts";
@@ -36,6 +36,10 @@ export interface Pages {
  * bias, or a mask if its dtype is bool.
  */
 export abstract class AttentionBias {
+  static {
+    limitArguments(this, { materialize: [1, "the mask is made as f32 on the CPU"] });
+  }
+
   /** Which keys of its block a query sees. */
   abstract readonly window: Window;
   /** The blocks of packed sequences; `undefined` if each sequence of the batch is one. */
@@ -122,6 +126,10 @@ export function keyRow(
 
 /** A mask together with a tensor bias, which is added to the scores that the mask leaves. */
 export class MaskWithTensorBias extends AttentionBias {
+  static {
+    limitArguments(this);
+  }
+
   /** The mask's. */
   override readonly window: Window;
   /** The mask's. */
@@ -134,6 +142,7 @@ export class MaskWithTensorBias extends AttentionBias {
 
   /** Joins the two; the tensor broadcasts to `[B, H, Mq, Mkv]`. */
   constructor(mask: AttentionBias, tensor: Tensor) {
+    assertArguments(`make a ${new.target.name}`, arguments, 2);
     super();
     if (!(mask instanceof AttentionBias)) {
       throw new TypeError(`Cannot add a tensor bias: mask is ${told(mask)}, expected a mask`);

@@ -3,7 +3,12 @@
  * `[1, sum of Lk, H, K]`, in which queries of block b see keys of block b alone. In the formulas `i` and
  * `j` count within the block and `d = Lk - Lq`.
  */
-import { checkedOptions } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  checkedOptions,
+  limitArguments,
+  type OptionNames,
+} from "../../gpu/checks.ts";
 import { tidy } from "../../gpu/lifetime.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { AttentionBias, type MaskBlock } from "./bias.ts";
@@ -28,6 +33,8 @@ export interface PackedSequences {
   /** How many blocks in a row `split` gives back as one tensor. Default 1 each. */
   readonly batchSizes?: readonly number[] | undefined;
 }
+
+const SEQUENCES: OptionNames<PackedSequences> = { qSeqlen: "list", kvSeqlen: "", batchSizes: "" };
 
 /** What `fromTensorListsQkv` returns. */
 export interface PackedQkv<Mask, Value> {
@@ -60,6 +67,10 @@ export type PackedMaskClass<Mask> = new (sequences: PackedSequences) => Mask;
  * ```
  */
 export class BlockDiagonalMask extends AttentionBias implements PackedSequences {
+  static {
+    limitArguments(this);
+  }
+
   /** All keys of the block. */
   override readonly window: Window = EVERYTHING;
   /** The sequences. */
@@ -73,9 +84,12 @@ export class BlockDiagonalMask extends AttentionBias implements PackedSequences 
 
   /** Makes the mask; `fromSeqlens` does the same. */
   constructor(sequences: PackedSequences) {
+    assertArguments(`make a ${new.target.name}`, arguments, 1);
     super();
     const { name } = this.constructor;
-    const { qSeqlen, kvSeqlen, batchSizes } = checkedOptions(`make a ${name}`, sequences);
+    const { qSeqlen, kvSeqlen, batchSizes } = sequences instanceof BlockDiagonalMask
+      ? sequences
+      : checkedOptions(`make a ${name}`, sequences, SEQUENCES);
     this.qSeqlen = checkedLengths(name, "qSeqlen", qSeqlen);
     this.kvSeqlen = kvSeqlen === undefined ? this.qSeqlen : checkedLengths(
       name,
@@ -294,6 +308,10 @@ export class BlockDiagonalCausalMask extends BlockDiagonalMask {
  * Lq - Lk queries see no key and give 0; xformers refuses such blocks.
  */
 export class BlockDiagonalCausalFromBottomRightMask extends BlockDiagonalMask {
+  static {
+    limitArguments(this);
+  }
+
   /** Keys up to the one that is as far from the block's end as the query. */
   override readonly window: Window = CAUSAL_FROM_BOTTOM_RIGHT;
 
@@ -319,6 +337,7 @@ export class BlockDiagonalCausalLocalAttentionMask extends BlockDiagonalCausalMa
 
   /** Makes the mask, as `makeLocalAttention` does; `windowSize` is > 0, or Infinity. */
   constructor(sequences: PackedSequences, windowSize: number) {
+    assertArguments(`make a ${new.target.name}`, arguments, 2);
     super(sequences);
     this.window = causalWindow(this.constructor.name, "top-left", windowSize);
   }
@@ -336,6 +355,7 @@ export class BlockDiagonalCausalLocalAttentionFromBottomRightMask
 
   /** Makes the mask, as `makeLocalAttentionFromBottomRight` does; `windowSize` is > 0, or Infinity. */
   constructor(sequences: PackedSequences, windowSize: number) {
+    assertArguments(`make a ${new.target.name}`, arguments, 2);
     super(sequences);
     this.window = causalWindow(this.constructor.name, "bottom-right", windowSize);
   }

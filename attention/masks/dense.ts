@@ -1,4 +1,5 @@
 /** Masks over whole sequences, each of which is one block. */
+import { assertArguments, limitArguments } from "../../gpu/checks.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import { AttentionBias, MaskWithTensorBias } from "./bias.ts";
 import { causalWindow, checkedReach, localWindow } from "./checks.ts";
@@ -24,8 +25,18 @@ export const NO_MASK: AttentionBias = new NoMask();
  * ```
  */
 export class LowerTriangularMask extends AttentionBias {
+  static {
+    limitArguments(this);
+  }
+
   /** Keys up to the query's own number. */
   override readonly window: Window = CAUSAL;
+
+  /** Takes nothing. */
+  constructor() {
+    assertArguments("make a LowerTriangularMask", arguments, 0, "use addBias(tensor) for a bias");
+    super();
+  }
 
   /** Causal attention with a tensor bias. */
   override addBias(tensor: Tensor): LowerTriangularMaskWithTensorBias {
@@ -37,6 +48,7 @@ export class LowerTriangularMask extends AttentionBias {
 export class LowerTriangularMaskWithTensorBias extends MaskWithTensorBias {
   /** The tensor broadcasts to `[B, H, Mq, Mkv]`. */
   constructor(bias: Tensor) {
+    assertArguments(`make a ${new.target.name}`, arguments, 1);
     super(new LowerTriangularMask(), bias);
   }
 }
@@ -46,8 +58,18 @@ export class LowerTriangularMaskWithTensorBias extends MaskWithTensorBias {
  * sees all keys. Where Mkv < Mq, the first Mq - Mkv queries see none.
  */
 export class LowerTriangularFromBottomRightMask extends AttentionBias {
+  static {
+    limitArguments(this);
+  }
+
   /** Keys up to the one that is as far from the end as the query. */
   override readonly window: Window = CAUSAL_FROM_BOTTOM_RIGHT;
+
+  /** Takes nothing. */
+  constructor() {
+    assertArguments(`make a ${new.target.name}`, arguments, 0, "use addBias(tensor) for a bias");
+    super();
+  }
 
   /**
    * The same, cut to a window; of a mask that has one already, to the smaller.
@@ -79,6 +101,7 @@ export class LowerTriangularFromBottomRightLocalAttentionMask
    * @throws {RangeError} If it is no such number.
    */
   constructor(windowSize: number) {
+    assertArguments(`make a ${new.target.name}`, arguments, 1);
     super();
     this.window = causalWindow(this.constructor.name, "bottom-right", windowSize);
   }
@@ -108,6 +131,7 @@ export class LocalAttentionFromBottomRightMask extends AttentionBias {
    * @throws {RangeError} If one is no such number.
    */
   constructor(windowLeft: number, windowRight: number) {
+    assertArguments(`make a ${new.target.name}`, arguments, 2);
     super();
     this.window = localWindow(this.constructor.name, windowLeft, windowRight);
   }

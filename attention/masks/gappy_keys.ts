@@ -4,7 +4,12 @@
  * `kvSeqstarts[b]` to `kvSeqstarts[b] + Lk`. In the formulas `i` and `j` count within the sequence and
  * `d = Lk - Lq`.
  */
-import { checkedOptions } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  checkedOptions,
+  limitArguments,
+  type OptionNames,
+} from "../../gpu/checks.ts";
 import { AttentionBias, type MaskBlock } from "./bias.ts";
 import {
   begins,
@@ -27,10 +32,16 @@ export interface GappySequences {
   readonly kvSeqlen: Lengths;
 }
 
+const SEQUENCES: OptionNames<GappySequences> = { qSeqlen: "list", kvSeqstarts: "", kvSeqlen: "" };
+
 /**
  * Packed queries that see all keys of a run of their own, which may overlap with others': `j < Lk`.
  */
 export class BlockDiagonalGappyKeysMask extends AttentionBias implements GappySequences {
+  static {
+    limitArguments(this);
+  }
+
   /** All keys of the run. */
   override readonly window: Window = EVERYTHING;
   /** The sequences. */
@@ -44,9 +55,12 @@ export class BlockDiagonalGappyKeysMask extends AttentionBias implements GappySe
 
   /** Makes the mask; `fromSeqlens` does the same. */
   constructor(sequences: GappySequences) {
+    assertArguments(`make a ${new.target.name}`, arguments, 1);
     super();
     const { name } = this.constructor;
-    const { qSeqlen, kvSeqstarts, kvSeqlen } = checkedOptions(`make a ${name}`, sequences);
+    const { qSeqlen, kvSeqstarts, kvSeqlen } = sequences instanceof BlockDiagonalGappyKeysMask
+      ? sequences
+      : checkedOptions(`make a ${name}`, sequences, SEQUENCES);
     this.qSeqlen = checkedLengths(name, "qSeqlen", qSeqlen);
     const count = this.qSeqlen.length;
     if (count === 0) {
@@ -156,11 +170,16 @@ export class BlockDiagonalCausalWithOffsetGappyKeysMask extends BlockDiagonalGap
  */
 export class BlockDiagonalLocalAttentionFromBottomRightGappyKeysMask
   extends BlockDiagonalGappyKeysMask {
+  static {
+    limitArguments(this);
+  }
+
   /** From `windowLeft` keys before the query's own to `windowRight` behind it. */
   override readonly window: Window;
 
   /** Makes the mask, as `fromSeqlensLocalGappy` does. */
   constructor(sequences: GappySequences, windowLeft: number, windowRight: number) {
+    assertArguments(`make a ${new.target.name}`, arguments, 3);
     super(sequences);
     this.window = localWindow(this.constructor.name, windowLeft, windowRight);
   }

@@ -9,12 +9,12 @@ import { begins, total } from "./checks.ts";
 /** The length of each row of each batch, for tensors `[B_i, M_i, ...]`; checks that they have both axes. */
 export function lengthsOf(tensors: readonly Tensor[]): number[] {
   for (const [i, tensor] of checkedArray("pack tensors", "tensors", tensors).entries()) {
-    assertTensor("pack tensors", `number ${i}`, tensor);
+    assertTensor("pack tensors", `tensors[${i}]`, tensor);
   }
   return tensors.flatMap(({ shape }, i) => {
     if (shape.length < 2) {
       throw new TypeError(
-        `Cannot pack tensors: number ${i} has shape ${formatShape(shape)}, expected [B, M, ...]`,
+        `Cannot pack tensors: tensors[${i}] has shape ${formatShape(shape)}, expected [B, M, ...]`,
       );
     }
     return new Array<number>(shape[0]!).fill(shape[1]!);

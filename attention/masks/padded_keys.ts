@@ -4,7 +4,12 @@
  * keys `b * kvPadding` to `b * kvPadding + Lk`; what lies behind them in the slot is never used. In the
  * formulas `i` and `j` count within the sequence and `d = Lk - Lq`.
  */
-import { checkedOptions } from "../../gpu/checks.ts";
+import {
+  assertArguments,
+  checkedOptions,
+  limitArguments,
+  type OptionNames,
+} from "../../gpu/checks.ts";
 import { AttentionBias, type MaskBlock } from "./bias.ts";
 import {
   begins,
@@ -28,8 +33,14 @@ export interface PaddedSequences {
   readonly kvSeqlen: Lengths;
 }
 
+const SEQUENCES: OptionNames<PaddedSequences> = { qSeqlen: "list", kvPadding: "", kvSeqlen: "" };
+
 /** Packed queries that see all keys in use of their sequence's slot: `j < Lk`. */
 export class BlockDiagonalPaddedKeysMask extends AttentionBias implements PaddedSequences {
+  static {
+    limitArguments(this);
+  }
+
   /** All keys of the sequence. */
   override readonly window: Window = EVERYTHING;
   /** The sequences. */
@@ -43,9 +54,12 @@ export class BlockDiagonalPaddedKeysMask extends AttentionBias implements Padded
 
   /** Makes the mask; `fromSeqlens` does the same. */
   constructor(sequences: PaddedSequences) {
+    assertArguments(`make a ${new.target.name}`, arguments, 1);
     super();
     const { name } = this.constructor;
-    const { qSeqlen, kvPadding, kvSeqlen } = checkedOptions(`make a ${name}`, sequences);
+    const { qSeqlen, kvPadding, kvSeqlen } = sequences instanceof BlockDiagonalPaddedKeysMask
+      ? sequences
+      : checkedOptions(`make a ${name}`, sequences, SEQUENCES);
     this.qSeqlen = checkedLengths(name, "qSeqlen", qSeqlen);
     this.kvPadding = checkedCount(name, "kvPadding", kvPadding, 0);
     this.kvSeqlen = checkedLengths(name, "kvSeqlen", kvSeqlen, {
@@ -154,11 +168,16 @@ export class BlockDiagonalCausalWithOffsetPaddedKeysMask extends BlockDiagonalPa
  * `i + d - windowLeft <= j <= i + d + windowRight`.
  */
 export class BlockDiagonalLocalAttentionPaddedKeysMask extends BlockDiagonalPaddedKeysMask {
+  static {
+    limitArguments(this);
+  }
+
   /** From `windowLeft` keys before the query's own to `windowRight` behind it. */
   override readonly window: Window;
 
   /** Makes the mask, as `fromSeqlensLocal` does. */
   constructor(sequences: PaddedSequences, windowLeft: number, windowRight: number) {
+    assertArguments(`make a ${new.target.name}`, arguments, 3);
     super(sequences);
     this.window = localWindow(this.constructor.name, windowLeft, windowRight);
   }
@@ -186,11 +205,16 @@ export class BlockDiagonalLocalAttentionPaddedKeysMask extends BlockDiagonalPadd
  * `i + d - windowSize < j <= i + d`.
  */
 export class BlockDiagonalCausalLocalAttentionPaddedKeysMask extends BlockDiagonalPaddedKeysMask {
+  static {
+    limitArguments(this);
+  }
+
   /** The last `windowSize` keys up to the one that is as far from the sequence's end as the query. */
   override readonly window: Window;
 
   /** Makes the mask, as `fromSeqlensLocal` does. */
   constructor(sequences: PaddedSequences, windowSize: number) {
+    assertArguments(`make a ${new.target.name}`, arguments, 2);
     super(sequences);
     this.window = causalWindow(this.constructor.name, "bottom-right", windowSize);
   }

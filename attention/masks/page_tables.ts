@@ -1,5 +1,5 @@
 /** Keys kept in pages: which of them a sequence's keys lie in. */
-import { assertFunction, checkedOptions, told } from "../../gpu/checks.ts";
+import { assertFunction, checkedOptions, type OptionNames, told } from "../../gpu/checks.ts";
 import type { AttentionBias, MaskBlock, Pages } from "./bias.ts";
 import { begins, checkedCount, checkedLengths, checkedList, type Lengths } from "./checks.ts";
 
@@ -16,6 +16,14 @@ export interface PagedSequences {
   /** Keys of a page. */
   readonly pageSize: number;
 }
+
+const SEQUENCES: OptionNames<PagedSequences> = {
+  qSeqlen: "list",
+  kvSeqstarts: "",
+  kvSeqlen: "",
+  blockTables: "",
+  pageSize: "",
+};
 
 /** A class of paged masks; those without a window leave `windowSize` aside. */
 export type PagedMaskClass<Mask extends AttentionBias> = new (
@@ -36,6 +44,7 @@ export function pagedBlocks(
   const { qSeqlen, kvSeqstarts, kvSeqlen, blockTables, pageSize } = checkedOptions(
     `make a ${mask}`,
     sequences,
+    SEQUENCES,
   );
   const size = checkedCount(mask, "pageSize", pageSize, 1);
   const queries = checkedLengths(mask, "qSeqlen", qSeqlen);
@@ -131,7 +140,9 @@ export function makePaged<Mask extends AttentionBias>(
 ): Mask {
   assertFunction("make a paged mask: pagedType", pagedType);
   const { alignment, left, right } = mask.window;
-  const paged = new pagedType(sequences, left + 1);
+  // Classes without a window refuse its size.
+  const size = pagedType.length > 1 ? [left + 1] : [];
+  const paged: Mask = Reflect.construct(pagedType, [sequences, ...size]);
   const { window } = paged;
   if (window.alignment !== alignment || window.left !== left || window.right !== right) {
     throw new TypeError(

@@ -4,6 +4,7 @@
  * `blockTables[b][floor(t / pageSize)] * pageSize + t % pageSize`; sequences may share pages. In the
  * formulas `i` and `j` count within the sequence and `d = Lk - Lq`.
  */
+import { assertArguments, limitArguments } from "../../gpu/checks.ts";
 import { AttentionBias, type MaskBlock, type Pages } from "./bias.ts";
 import { causalWindow, type Lengths, queryMismatch } from "./checks.ts";
 import { pagedBlocks, type PagedSequences, pageMismatch } from "./page_tables.ts";
@@ -11,6 +12,10 @@ import { CAUSAL_FROM_BOTTOM_RIGHT, EVERYTHING, type Window } from "./window.ts";
 
 /** What both families of this file share. */
 export abstract class PagedMask extends AttentionBias {
+  static {
+    limitArguments(this);
+  }
+
   /** The sequences. */
   override readonly blocks: readonly MaskBlock[];
   /** Where their keys are. */
@@ -18,6 +23,7 @@ export abstract class PagedMask extends AttentionBias {
 
   /** Makes the mask, as the static methods do. */
   constructor(sequences: PagedSequences) {
+    assertArguments(`make a ${new.target.name}`, arguments, 1);
     super();
     const { blocks, pages } = pagedBlocks(this.constructor.name, sequences);
     this.blocks = blocks;
@@ -43,6 +49,10 @@ export abstract class PagedMask extends AttentionBias {
  * ```
  */
 export class PagedBlockDiagonalPaddedKeysMask extends PagedMask {
+  static {
+    limitArguments(this);
+  }
+
   /** All keys of the sequence. */
   override readonly window: Window = EVERYTHING;
 
@@ -79,11 +89,16 @@ export class PagedBlockDiagonalCausalWithOffsetPaddedKeysMask
  * `i + d - windowSize < j <= i + d`.
  */
 export class PagedBlockDiagonalCausalLocalPaddedKeysMask extends PagedBlockDiagonalPaddedKeysMask {
+  static {
+    limitArguments(this);
+  }
+
   /** The last `windowSize` keys up to the one that is as far from the sequence's end as the query. */
   override readonly window: Window;
 
   /** Makes the mask, as `fromSeqlensLocal` does. */
   constructor(sequences: PagedSequences, windowSize: number) {
+    assertArguments(`make a ${new.target.name}`, arguments, 2);
     super(sequences);
     this.window = causalWindow(this.constructor.name, "bottom-right", windowSize);
   }
@@ -110,6 +125,10 @@ export class PagedBlockDiagonalCausalLocalPaddedKeysMask extends PagedBlockDiago
  * first key there: `j < Lk`, where key 0 is row `kvSeqstarts[b]` of the sequence's pages.
  */
 export class PagedBlockDiagonalGappyKeysMask extends PagedMask {
+  static {
+    limitArguments(this);
+  }
+
   /** All keys of the sequence. */
   override readonly window: Window = EVERYTHING;
 

@@ -1,7 +1,13 @@
 /** The ops as callers see them: names to force one by, and to ask what it has against an input. */
+import { checkedOptions } from "../../gpu/checks.ts";
 import type { Tensor } from "../../gpu/tensor/tensor.ts";
 import type { BackwardOp, ForwardOp, Op } from "../dispatch.ts";
-import { type AttentionInputs, attentionInputs, type AttentionOptions } from "../inputs.ts";
+import {
+  ATTENTION_OPTIONS,
+  type AttentionInputs,
+  attentionInputs,
+  type AttentionOptions,
+} from "../inputs.ts";
 import { flashForward } from "./flash.ts";
 import { flashBackward } from "./flash_backward.ts";
 import { halfForward } from "./half.ts";
@@ -58,6 +64,7 @@ function publish<T extends AttentionOp>(op: Op, direction: string): T {
       value: Tensor,
       options: AttentionOptions = {},
     ): string[] {
+      checkedOptions(`run ${op.name}`, options, ATTENTION_OPTIONS);
       return op.notSupportedReasons(attentionInputs(op.name, query, key, value, options));
     },
   }) as unknown as T;

@@ -4,9 +4,10 @@
  * What a node saved is given back as soon as it was used. Memory beyond the result: the gradients between
  * nodes that are still to be visited.
  */
+import { told } from "../checks.ts";
 import { type DType, isFloat } from "../dtype.ts";
 import { tidy, tidyApart } from "../lifetime.ts";
-import { arrayOn, type TensorBase, tensorParts, variableOf } from "../tensor/base.ts";
+import { arrayOn, TensorBase, tensorParts, variableOf } from "../tensor/base.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { formatShape, sameShape } from "../shape.ts";
 import type { Node, Variable } from "./graph.ts";
@@ -183,6 +184,13 @@ export function checkedRoot(tensor: TensorBase, gradient: Tensor | undefined): R
       );
     }
     return { variable, gradient: device.ones(shape, { dtype }) };
+  }
+  if (!(gradient instanceof TensorBase)) {
+    throw new TypeError(
+      `Cannot backward: gradient is ${
+        told(gradient)
+      }, expected a Tensor; options stand behind it, write backward(undefined, { retainGraph: true })`,
+    );
   }
   arrayOn(device, gradient, "backward", "gradient");
   if (!sameShape(gradient.shape, shape)) {

@@ -1,5 +1,5 @@
 /** Operations with gradients of their own, after PyTorch's `autograd.Function`. */
-import { assertFunction, checkedOptions, told } from "../checks.ts";
+import { assertFunction, checkedOptions, type OptionNames, told } from "../checks.ts";
 import type { Device } from "../device.ts";
 import { type DType, isFloat } from "../dtype.ts";
 import { tidy } from "../lifetime.ts";
@@ -44,6 +44,12 @@ export interface CustomFunction<Inputs extends Tensor[], Output extends Tensor |
   ): Tensor | undefined | readonly (Tensor | undefined)[];
 }
 
+const DEFINITION: OptionNames<CustomFunction<Tensor[], Tensor>> = {
+  name: "string",
+  forward: "function",
+  backward: "",
+};
+
 /** What the backward pass must know of an output. */
 interface OutputType {
   readonly shape: readonly number[];
@@ -79,7 +85,11 @@ interface OutputType {
 export function customFunction<Inputs extends Tensor[], Output extends Tensor | Tensor[]>(
   definition: CustomFunction<Inputs, Output>,
 ): (...inputs: Inputs) => Output {
-  const { name, forward, backward } = checkedOptions("make a function", definition);
+  const { name, forward, backward } = checkedOptions(
+    "make a function",
+    definition,
+    DEFINITION,
+  );
   assertFunction(`make the function ${name}: forward`, forward);
   assertFunction(`make the function ${name}: backward`, backward);
   return (...inputs) => tidy(() => call(definition, inputs));

@@ -1,4 +1,5 @@
 /** From nothing to a runtime: chooses an adapter, asks for all that it can give, and tests it. */
+import { assertNotNegative, checkedOptions, type OptionNames, told } from "../checks.ts";
 import { GpuUnavailableError, GpuValidationError, ShaderCompileError } from "../errors.ts";
 import { adapterRemedy } from "../remedy.ts";
 import { TuningFile } from "../tuning/file.ts";
@@ -38,6 +39,16 @@ export interface DeviceOptions {
   tune?: boolean | TuningOptions;
 }
 
+/** Their names. */
+export const DEVICE_OPTIONS: OptionNames<DeviceOptions> = {
+  powerPreference: "string",
+  forceFallbackAdapter: "",
+  limits: "",
+  subgroups: "",
+  poolBytes: "",
+  tune: "boolean",
+};
+
 /** How kernels are chosen by measurement. */
 export interface TuningOptions {
   /**
@@ -53,6 +64,17 @@ export interface TuningOptions {
   budget?: number;
 }
 
+const TUNING_OPTIONS: OptionNames<TuningOptions> = { cache: "string", budget: "number" };
+
+const LIMITS: OptionNames<DeviceLimits> = {
+  maxBufferSize: "",
+  maxStorageBufferBindingSize: "",
+  maxStorageBuffersPerShaderStage: "",
+  maxComputeWorkgroupStorageSize: "",
+  maxComputeInvocationsPerWorkgroup: "",
+  maxComputeWorkgroupsPerDimension: "",
+};
+
 /** Default of {@linkcode TuningOptions.budget}. */
 const TUNING_BUDGET = 2000;
 
@@ -61,6 +83,7 @@ const OPTIONAL_FEATURES = ["shader-f16", "timestamp-query"] as const;
 
 /** Requests a device and tests it; throws {@linkcode GpuUnavailableError} with a remedy. */
 export async function requestRuntime(options: DeviceOptions): Promise<Runtime> {
+  assertPreferences(options);
   assertTune(options.tune);
   assertLimits(options.limits ?? {});
   const gpuApi = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
@@ -106,33 +129,51 @@ export async function requestRuntime(options: DeviceOptions): Promise<Runtime> {
   return runtime;
 }
 
-function assertTune(tune: unknown): void {
-  const isOptions = typeof tune === "object" && tune !== null;
-  const { cache, budget } = (isOptions ? tune : {}) as Record<keyof TuningOptions, unknown>;
-  const isCache = cache === undefined || cache === false || typeof cache === "string";
-  if (!isCache || !(tune === undefined || typeof tune === "boolean" || isOptions)) {
+function assertPreferences({ powerPreference, poolBytes = 0 }: DeviceOptions): void {
+  if (![undefined, "low-power", "high-performance"].includes(powerPreference)) {
     throw new TypeError(
-      `Cannot request a device: tune${isCache ? "" : ".cache"} is ${
-        isCache ? tune : cache
-      }, expected ` +
-        (isCache ? "true, false or options" : "a path, or false for no file"),
+      `Cannot request a device: powerPreference is ${told(powerPreference)}, expected ` +
+        '"low-power" or "high-performance"',
     );
   }
-  if (budget !== undefined && !(typeof budget === "number" && budget >= 0)) {
+  assertNotNegative("request a device", "poolBytes", poolBytes);
+}
+
+function assertTune(tune: DeviceOptions["tune"]): void {
+  if (tune === undefined || typeof tune === "boolean") return;
+  if (typeof tune !== "object") {
+    throw new TypeError(
+      `Cannot request a device: tune is ${told(tune)}, expected true, false or options`,
+    );
+  }
+  const { cache = false, budget = 0 } = checkedOptions(
+    "request a device: tune",
+    tune,
+    TUNING_OPTIONS,
+  );
+  if (cache !== false && typeof cache !== "string") {
+    throw new TypeError(
+      `Cannot request a device: tune.cache is ${
+        told(cache)
+      }, expected a path, or false for no file`,
+    );
+  }
+  if (!(typeof budget === "number" && budget >= 0)) {
     throw new RangeError(
-      `Cannot request a device: tune.budget is ${budget}, expected milliseconds, 0 or more`,
+      `Cannot request a device: tune.budget is ${told(budget)}, expected milliseconds, 0 or more`,
     );
   }
 }
 
 /** Below these, kernels would not compile, or, for want of workgroup memory, be wrong. */
 function assertLimits(wanted: Partial<DeviceLimits>): void {
+  checkedOptions("request a device: limits", wanted, LIMITS);
   for (const name of RAISED_LIMITS) {
     const value: unknown = wanted[name];
     const least = LEAST_LIMITS[name] ?? 1;
     if (value === undefined || (typeof value === "number" && value >= least)) continue;
     throw new RangeError(
-      `Cannot request a device: limits.${name} is ${value}, expected at least ${least}` +
+      `Cannot request a device: limits.${name} is ${told(value)}, expected at least ${least}` +
         (least > 1 ? ", as every WebGPU device has" : ""),
     );
   }

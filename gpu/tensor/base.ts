@@ -1,5 +1,5 @@
 /** What every tensor has: an identity, a lifetime, and ways to the host. */
-import { told } from "../checks.ts";
+import { limitArguments, told } from "../checks.ts";
 import { byteSize, type DeviceArray, isDense, withLayout } from "../array.ts";
 import { Variable } from "../autograd/graph.ts";
 import type { Device } from "../device.ts";
@@ -12,6 +12,7 @@ import { copy } from "../ops/map.ts";
 import type { NestedArray } from "../parse.ts";
 import { Runtime } from "../runtime/runtime.ts";
 import { formatShape, numel } from "../shape.ts";
+import { BASE_ARGUMENTS } from "./arguments.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Makes a tensor of an array, whose storage reference it takes over. Set by the class {@linkcode Tensor}. */
@@ -87,6 +88,7 @@ export abstract class TensorBase {
     tensorParts = (tensor) => {
       return { device: tensor.device, runtime: tensor.#runtime, array: arrayOf(tensor) };
     };
+    limitArguments(this, BASE_ARGUMENTS);
   }
 
   /** Takes over the caller's reference to the array's storage. */

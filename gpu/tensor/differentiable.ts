@@ -1,8 +1,9 @@
 /** What autograd adds to a tensor: whether gradients flow to it, and the gradient itself. */
-import { checkedOptions } from "../checks.ts";
+import { checkedOptions, limitArguments, type OptionNames } from "../checks.ts";
 import { type DType, isFloat } from "../dtype.ts";
 import { noteEnd } from "../autograd/record.ts";
 import { checkedRoot, runBackward } from "../autograd/engine.ts";
+import { DIFFERENTIABLE_ARGUMENTS } from "./arguments.ts";
 import { TensorBase, tensorFrom, tensorParts, variableOf } from "./base.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -20,8 +21,14 @@ export interface BackwardOptions {
   retainGraph?: boolean;
 }
 
+const BACKWARD_OPTIONS: OptionNames<BackwardOptions> = { retainGraph: "boolean" };
+
 /** The part of {@linkcode Tensor} that autograd is about; not made by hand. */
 export abstract class DifferentiableTensor extends TensorBase {
+  static {
+    limitArguments(this, DIFFERENTIABLE_ARGUMENTS);
+  }
+
   /**
    * Whether gradients flow to the tensor: of a leaf, one that no recorded operation computed, because it was
    * set; of any other because it follows from such a leaf.
@@ -99,7 +106,7 @@ export abstract class DifferentiableTensor extends TensorBase {
    * ```
    */
   backward(gradient?: Tensor, options: BackwardOptions = {}): void {
-    const { retainGraph = false } = checkedOptions("backward", options);
+    const { retainGraph = false } = checkedOptions("backward", options, BACKWARD_OPTIONS);
     const root = checkedRoot(this, gradient);
     try {
       runBackward([root], retainGraph);

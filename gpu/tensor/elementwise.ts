@@ -127,7 +127,7 @@ export function logical(name: "and" | "or" | "not", tensor: Tensor, other?: Tens
   const out = derive(tensor, (runtime, array) => {
     const operands = name === "not"
       ? [array]
-      : [array, arrayOn(tensor.device, other!, `logical ${name}`)];
+      : [array, arrayOn(tensor.device, other!, `compute logical ${name}`)];
     return logicalOf(runtime, name, operands);
   });
   return unlinked(`logical ${name}`, [tensor, other], out);

@@ -1,5 +1,5 @@
 /** Functions of several tensors. */
-import { checkedArray } from "../checks.ts";
+import { assertArguments, checkedArray } from "../checks.ts";
 import { withLayout } from "../array.ts";
 import { record } from "../autograd/record.ts";
 import type { Device } from "../device.ts";
@@ -17,6 +17,7 @@ import type { Tensor } from "./tensor.ts";
  * @param axis The axis along which sizes add up.
  */
 export function cat(tensors: readonly Tensor[], axis = 0): Tensor {
+  assertArguments("cat", arguments, 2, "write cat([x, y], axis)");
   const first = firstOf(tensors, "cat");
   const at = normalizeAxis(axis, first.ndim, "cat");
   const arrays = arraysOf(first.device, tensors);
@@ -44,6 +45,7 @@ export function cat(tensors: readonly Tensor[], axis = 0): Tensor {
  * @param axis Where the new axis stands in the result.
  */
 export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
+  assertArguments("stack", arguments, 2, "write stack([x, y], axis)");
   const first = firstOf(tensors, "stack");
   const at = normalizeAxis(axis, first.ndim + 1, "stack");
   const arrays = arraysOf(first.device, tensors)

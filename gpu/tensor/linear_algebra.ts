@@ -1,5 +1,5 @@
 /** Matrix products and layer normalisation of tensors, and their gradients. */
-import { assertNotNegative } from "../checks.ts";
+import { assertArguments, assertNotNegative } from "../checks.ts";
 import { withLayout } from "../array.ts";
 import type { Gradients } from "../autograd/graph.ts";
 import { record } from "../autograd/record.ts";
@@ -65,6 +65,7 @@ function rowsOf(tensor: Tensor): Tensor {
  * @throws {RangeError} If sizes do not fit.
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  assertArguments("linear", arguments, 3);
   assertLinear(x, weight, bias);
   const out = affine(x, weight, bias);
   record({

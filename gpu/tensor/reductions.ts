@@ -1,5 +1,5 @@
 /** Sums, means and extremes of a tensor, softmax and the logarithm of summed exponentials; and their gradients. */
-import { checkedOptions } from "../checks.ts";
+import { checkedOptions, type OptionNames } from "../checks.ts";
 import { withLayout } from "../array.ts";
 import { record } from "../autograd/record.ts";
 import { isFloat } from "../dtype.ts";
@@ -11,13 +11,15 @@ import { arrayOf } from "./base.ts";
 import { derive, linked, unlinked } from "./derive.ts";
 import type { ReduceOptions, Tensor } from "./tensor.ts";
 
+const REDUCE_OPTIONS: OptionNames<ReduceOptions> = { axis: "number list", keepDim: "boolean" };
+
 /** A sum, a mean or an extreme over some axes. */
 export function reduce(
   tensor: Tensor,
   name: ReduceName,
   options: ReduceOptions = {},
 ): Tensor {
-  const { axis, keepDim = false } = checkedOptions(name, options);
+  const { axis, keepDim = false } = checkedOptions(name, options, REDUCE_OPTIONS);
   const { shape } = tensor;
   const axes = normalizeAxes(axis, shape.length, name);
   const kept = shape.map((size, i) => axes.includes(i) ? 1 : size);

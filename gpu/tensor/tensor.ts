@@ -1,5 +1,5 @@
 /** The tensor: views that copy nothing, arithmetic, linear algebra. PyTorch's names and meanings. */
-import { checkedOptions } from "../checks.ts";
+import { checkedOptions, limitArguments } from "../checks.ts";
 import type { DeviceArray } from "../array.ts";
 import type { Device } from "../device.ts";
 import type { DType } from "../dtype.ts";
@@ -7,6 +7,7 @@ import { isContiguous } from "../layout.ts";
 import type { IntegerList } from "../parse.ts";
 import { freshSeed } from "../random/philox.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { TENSOR_ARGUMENTS } from "./arguments.ts";
 import { arrayOf, setTensorClass } from "./base.ts";
 import { DifferentiableTensor } from "./differentiable.ts";
 import * as elementwise from "./elementwise.ts";
@@ -23,6 +24,11 @@ export interface ReduceOptions {
   /** Keep reduced axes at size 1. */
   keepDim?: boolean;
 }
+
+const GELU_OPTIONS = { approximate: "string" };
+const DROPOUT_OPTIONS = { seed: "number" };
+const LOG_SUM_EXP_OPTIONS = { keepDim: "boolean" };
+const LAYER_NORM_OPTIONS = { weight: "Tensor", bias: "", epsilon: "number" };
 
 export { tensorFrom } from "./base.ts";
 
@@ -42,6 +48,7 @@ export { tensorFrom } from "./base.ts";
 export class Tensor extends DifferentiableTensor {
   static {
     setTensorClass((device, runtime, array) => new Tensor(device, runtime, array));
+    limitArguments(this, TENSOR_ARGUMENTS);
   }
 
   private constructor(device: Device, runtime: Runtime, array: DeviceArray) {
@@ -284,7 +291,7 @@ export class Tensor extends DifferentiableTensor {
    * @param options `approximate`: `tanh` for 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))).
    */
   gelu(options: { approximate?: "none" | "tanh" } = {}): Tensor {
-    const { approximate = "none" } = checkedOptions("gelu", options);
+    const { approximate = "none" } = checkedOptions("gelu", options, GELU_OPTIONS);
     return elementwise.gelu(this, approximate);
   }
 
@@ -306,7 +313,7 @@ export class Tensor extends DifferentiableTensor {
    * @param options `seed`: a whole number below 2^53; default a new one every time.
    */
   dropout(p: number, options: { seed?: number } = {}): Tensor {
-    const { seed = freshSeed() } = checkedOptions("dropout", options);
+    const { seed = freshSeed() } = checkedOptions("dropout", options, DROPOUT_OPTIONS);
     return elementwise.dropout(this, p, seed);
   }
 
@@ -339,7 +346,7 @@ export class Tensor extends DifferentiableTensor {
 
   /** log(sum(exp(x))) along an axis, which is dropped unless `keepDim`; -inf where all are. */
   logSumExp(axis = -1, options: { keepDim?: boolean } = {}): Tensor {
-    const { keepDim = false } = checkedOptions("logSumExp", options);
+    const { keepDim = false } = checkedOptions("logSumExp", options, LOG_SUM_EXP_OPTIONS);
     return logSumExp(this, axis, keepDim);
   }
 
@@ -360,7 +367,11 @@ export class Tensor extends DifferentiableTensor {
   layerNorm(
     options: { weight?: Tensor; bias?: Tensor; epsilon?: number } = {},
   ): Tensor {
-    const { weight, bias, epsilon = 1e-5 } = checkedOptions("layerNorm", options);
+    const { weight, bias, epsilon = 1e-5 } = checkedOptions(
+      "layerNorm",
+      options,
+      LAYER_NORM_OPTIONS,
+    );
     return layerNorm(this, weight, bias, epsilon);
   }
 

@@ -1,4 +1,4 @@
-import { checkedOptions, told } from "../checks.ts";
+import { assertArguments, checkedOptions, type OptionNames, told } from "../checks.ts";
 import type { DType, TensorData } from "../dtype.ts";
 import { TensorBase } from "../tensor/base.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -39,6 +39,13 @@ export interface AllCloseOptions {
   /** Text to put before the error's own. */
   readonly message?: string;
 }
+
+const ALL_CLOSE_OPTIONS: OptionNames<AllCloseOptions> = {
+  atol: "",
+  rtol: "",
+  equalNan: "boolean",
+  message: "string",
+};
 
 interface Elements {
   readonly shape: readonly number[] | undefined;
@@ -107,7 +114,8 @@ export function assertAllClose(
   expected: Tensor | AllCloseValues,
   options: AllCloseOptions = {},
 ): void | Promise<void> {
-  checkedOptions("compare tensors", options);
+  assertArguments("compare tensors", arguments, 3, "write { atol, rtol }");
+  checkedOptions("compare tensors", options, ALL_CLOSE_OPTIONS);
   if (actual instanceof TensorBase || expected instanceof TensorBase) {
     return comparisonOf(actual, expected, options);
   }

@@ -1,5 +1,12 @@
 /** Gradients of a backward pass against differences of results. */
-import { assertFunction, assertNotNegative, checkedArray, checkedOptions } from "../checks.ts";
+import {
+  assertArguments,
+  assertFunction,
+  assertNotNegative,
+  checkedArray,
+  checkedOptions,
+  type OptionNames,
+} from "../checks.ts";
 import { withRecording } from "../autograd/mode.ts";
 import { tidy } from "../lifetime.ts";
 import { noteSeeds, repeatSeeds } from "../random/journal.ts";
@@ -26,6 +33,14 @@ export interface GradCheckOptions {
   /** Seed of the picks and of the upstream gradient. Default 0. */
   readonly seed?: number;
 }
+
+const GRAD_CHECK_OPTIONS: OptionNames<GradCheckOptions> = {
+  epsilon: "number",
+  atol: "",
+  rtol: "",
+  maxElements: "",
+  seed: "",
+};
 
 /** How many wrong gradients an error lists one by one. */
 const LISTED = 5;
@@ -68,8 +83,9 @@ export async function gradCheck(
   inputs: Tensor | readonly Tensor[],
   options: GradCheckOptions = {},
 ): Promise<void> {
+  assertArguments("gradCheck", arguments, 3, "write { epsilon, atol, rtol }");
   assertFunction("gradCheck", fn);
-  checkedOptions("gradCheck", options);
+  checkedOptions("gradCheck", options, GRAD_CHECK_OPTIONS);
   const list = inputs instanceof TensorBase
     ? [inputs]
     : checkedArray("gradCheck", "inputs", inputs);
@@ -138,7 +154,9 @@ function assertCheckable(inputs: readonly Tensor[]): void {
   for (const [i, input] of inputs.entries()) assertTensor("gradCheck", `input ${i}`, input);
   const wanted = inputs.filter(({ requiresGrad }) => requiresGrad);
   if (wanted.length === 0) {
-    throw new TypeError("Cannot gradCheck: no input requires gradients, set requiresGrad = true");
+    throw new TypeError(
+      "Cannot gradCheck: no input requires gradients, set requiresGrad = true",
+    );
   }
   for (const { dtype } of wanted) {
     if (dtype === "f32") continue;

@@ -1,3 +1,5 @@
+import type { OptionNames } from "../../gpu/checks.ts";
+
 /**
  * A figure as plotly.js takes it, live on a page and drawn without a browser alike.
  *
@@ -11,3 +13,6 @@ export interface Figure {
   /** What the reader may do with the live figure; no influence on the picture. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
+
+/** Its parts. */
+export const FIGURE: OptionNames<Figure> = { data: "list", layout: "", config: "" };

@@ -1,4 +1,5 @@
 /** Matrices as colours, with axes. */
+import { assertArguments, checkedOptions, type OptionNames, told } from "../../gpu/checks.ts";
 import { noGrad, Tensor } from "../../mod.ts";
 import { colourScale, plotlyColours } from "./colours.ts";
 import { distancesOf, lastPlace, round } from "./digits.ts";
@@ -36,6 +37,17 @@ export interface HeatmapOptions {
   readonly height?: number | undefined;
 }
 
+const OPTIONS: OptionNames<HeatmapOptions> = {
+  title: "string",
+  titles: "",
+  xTitle: "",
+  yTitle: "",
+  colorscale: "",
+  range: "list",
+  width: "number",
+  height: "",
+};
+
 /**
  * Shows a matrix as colours, row 0 at the top. Of a matrix with more than 160 rows or columns (96 if there
  * are several), means of square blocks are shown; values that are not finite are left blank.
@@ -57,6 +69,8 @@ export async function heatmap(
   values: Tensor | readonly (readonly number[])[],
   options: HeatmapOptions = {},
 ): Promise<Plot> {
+  assertArguments("show a heatmap", arguments, 2, "write { title }");
+  checkedOptions("show a heatmap", options, OPTIONS);
   const matrices = values instanceof Tensor ? await readPanels(values) : [parseRows(values)];
   const { titles } = options;
   if (titles && titles.length !== matrices.length) {
@@ -108,7 +122,7 @@ function assertPanels(count: number, rows: number, columns: number): void {
 function parseRows(rows: readonly ArrayLike<number>[]): Matrix {
   if (!Array.isArray(rows) || rows.some((row) => typeof row !== "object" || !("length" in row))) {
     throw new TypeError(
-      `Cannot show a heatmap: values is ${typeof rows}, expected a Tensor or an array of rows`,
+      `Cannot show a heatmap: values is ${told(rows)}, expected a Tensor or an array of rows`,
     );
   }
   const all = rows.map((row: ArrayLike<number>) => Array.from(row));

@@ -1,4 +1,5 @@
 /** Text that a cell computes, set as Markdown. */
+import { told } from "../../gpu/checks.ts";
 import { display } from "./kernel.ts";
 
 /**
@@ -14,7 +15,7 @@ import { display } from "./kernel.ts";
  */
 export async function markdown(text: string): Promise<void> {
   if (typeof text !== "string") {
-    throw new TypeError(`Cannot show Markdown: text is ${typeof text}, expected a string`);
+    throw new TypeError(`Cannot show Markdown: text is ${told(text)}, expected a string`);
   }
   await display({ "text/markdown": text, "text/plain": text });
 }

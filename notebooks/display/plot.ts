@@ -1,5 +1,6 @@
 /** Figures. */
-import type { Figure } from "./figure.ts";
+import { assertArguments, checkedOptions, type OptionNames, told } from "../../gpu/checks.ts";
+import { FIGURE, type Figure } from "./figure.ts";
 import { describeFigure, type FigureJson, figureJson, type Size } from "./figure_json.ts";
 import { SHOWN } from "./flush.ts";
 import { display, isNotebook, isStatic, type MimeBundle } from "./kernel.ts";
@@ -12,6 +13,8 @@ export interface PlotOptions {
   /** In pixels; that of the layout unless told, else 420. */
   readonly height?: number | undefined;
 }
+
+const OPTIONS: OptionNames<PlotOptions> = { width: "number", height: "" };
 
 /** A figure that is shown. Made by {@linkcode plot}. */
 export interface Plot {
@@ -42,6 +45,8 @@ export interface Plot {
  * ```
  */
 export async function plot(figure: Figure, options: PlotOptions = {}): Promise<Plot> {
+  assertArguments("plot", arguments, 2, "write { width, height }");
+  checkedOptions("plot", options, OPTIONS);
   const id = `plot-${crypto.randomUUID()}`;
   const show = async (shown: Figure, update: boolean) => {
     const json = figureJson(shown, figureSize(shown, options));
@@ -70,14 +75,15 @@ class ShownPlot implements Plot {
   }
 }
 
-function figureSize({ layout }: Figure, options: PlotOptions): Size {
+function figureSize(figure: Figure, options: PlotOptions): Size {
+  const { layout } = checkedOptions("plot: figure", figure, FIGURE);
   const size = {
     width: options.width ?? layout?.["width"] ?? 700,
     height: options.height ?? layout?.["height"] ?? 420,
   };
   for (const [name, value] of Object.entries(size)) {
     if (typeof value !== "number" || !(value > 0 && value < Infinity)) {
-      throw new RangeError(`Cannot plot: ${name} is ${value}, expected a number of pixels`);
+      throw new RangeError(`Cannot plot: ${name} is ${told(value)}, expected a number of pixels`);
     }
   }
   return size as Size;

@@ -1,4 +1,5 @@
 /** How far a long computation is. */
+import { assertArguments, told } from "../../gpu/checks.ts";
 import { display, isNotebook, isStatic } from "./kernel.ts";
 import { progressHtml, type ProgressState, progressText } from "./progress_text.ts";
 
@@ -40,11 +41,12 @@ export interface Progress {
  * ```
  */
 export function progress(total: number, label = ""): Progress {
+  assertArguments("show progress", arguments, 2);
   if (typeof total !== "number") {
-    throw new TypeError(`Cannot show progress: total is ${typeof total}, expected a number`);
+    throw new TypeError(`Cannot show progress: total is ${told(total)}, expected a number`);
   }
   if (typeof label !== "string") {
-    throw new TypeError(`Cannot show progress: label is ${typeof label}, expected a string`);
+    throw new TypeError(`Cannot show progress: label is ${told(label)}, expected a string`);
   }
   if (!(total >= 0 && total < Infinity)) {
     throw new RangeError(`Cannot show progress: total is ${total}, expected a number from 0 on`);

@@ -1,6 +1,8 @@
 /** One device for as long as the kernel lives. */
 
+import { checkedOptions } from "../../gpu/checks.ts";
 import { runtimeOf } from "../../gpu/device.ts";
+import { DEVICE_OPTIONS } from "../../gpu/runtime/request.ts";
 import { type Device, type DeviceOptions, requestDevice } from "../../mod.ts";
 
 /** The device, or its request, and what it was requested with. */
@@ -20,6 +22,7 @@ let shared: { readonly device: Promise<Device>; readonly options: string } | und
  * ```
  */
 export async function sharedDevice(options?: DeviceOptions): Promise<Device> {
+  if (options !== undefined) checkedOptions("share the device", options, DEVICE_OPTIONS);
   if (shared) await forgetLost(shared);
   const wanted = JSON.stringify(options ?? {});
   if (shared && options !== undefined && wanted !== shared.options) {

@@ -1,6 +1,9 @@
 /** How large the examples of a notebook are. */
+import { checkedOptions, told } from "../../gpu/checks.ts";
 import type { Device } from "../../mod.ts";
 import { environment } from "./kernel.ts";
+
+const SIZES = { small: "", large: "" };
 
 /**
  * Picks the sizes that a notebook works with: large ones for a GPU, small ones where the CPU computes.
@@ -9,6 +12,7 @@ import { environment } from "./kernel.ts";
  * @param device The device that is to compute.
  * @param sizes What to pick from.
  * @returns One of the two, as it is.
+ * @throws {TypeError} If the device is none, or the sizes have other names.
  * @throws {RangeError} If the variable has another value.
  *
  * @example
@@ -17,6 +21,12 @@ import { environment } from "./kernel.ts";
  * ```
  */
 export function chooseSize<T>(device: Device, sizes: { readonly small: T; readonly large: T }): T {
+  if (typeof device?.info?.isFallback !== "boolean") {
+    throw new TypeError(
+      `Cannot choose sizes: device is ${told(device)}, expected what requestDevice() gave`,
+    );
+  }
+  checkedOptions("choose sizes", sizes, SIZES);
   const size = environment("DENOFORMERS_NOTEBOOK_SIZE") ??
     (device.info.isFallback ? "small" : "large");
   if (size !== "small" && size !== "large") {

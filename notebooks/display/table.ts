@@ -1,4 +1,5 @@
 /** Tables. */
+import { assertArguments, checkedOptions, type OptionNames, told } from "../../gpu/checks.ts";
 import { roundApart } from "./digits.ts";
 import { escapeHtml } from "./html.ts";
 import { display } from "./kernel.ts";
@@ -8,6 +9,8 @@ export interface TableOptions {
   /** What the table shows, written above it. */
   readonly caption?: string | undefined;
 }
+
+const OPTIONS: OptionNames<TableOptions> = { caption: "string" };
 
 /** Significant digits of numbers that are no integers, where these tell the numbers of a column apart. */
 const DIGITS = 4;
@@ -36,8 +39,9 @@ export async function table(
   rows: readonly Readonly<Record<string, unknown>>[],
   options: TableOptions = {},
 ): Promise<void> {
+  assertArguments("show a table", arguments, 2, "write { caption }");
   assertRows(rows);
-  const { caption } = options;
+  const { caption } = checkedOptions("show a table", options, OPTIONS);
   const lines = formatRows(rows);
   await display({
     "text/html": tableHtml(lines, caption),
@@ -48,7 +52,7 @@ export async function table(
 function assertRows(rows: unknown): void {
   if (!Array.isArray(rows)) {
     throw new TypeError(
-      `Cannot show a table: rows is ${typeof rows}, expected an array of objects`,
+      `Cannot show a table: rows is ${told(rows)}, expected an array of objects`,
     );
   }
   for (const [n, row] of rows.entries()) {

@@ -2,6 +2,7 @@
 import { GpuUnavailableError, requestDevice } from "@denoformers/attention";
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { told } from "../../gpu/checks.ts";
 
 const LEAST = {
   maxStorageBuffersPerShaderStage: 8,
@@ -39,7 +40,9 @@ describe("requestDevice()", () => {
         await assertRejects(
           () => requestDevice({ tune: false, limits: { [name]: value } }),
           RangeError,
-          `Cannot request a device: limits.${name} is ${value}, expected at least ${least}, ` +
+          `Cannot request a device: limits.${name} is ${
+            told(value)
+          }, expected at least ${least}, ` +
             "as every WebGPU device has",
         );
       }

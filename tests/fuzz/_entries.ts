@@ -44,6 +44,7 @@ import {
   mseLoss,
   MultiheadAttention,
   noGrad,
+  PagedBlockDiagonalPaddedKeysMask,
   parameter,
   readSafetensorsMetadata,
   requestDevice,
@@ -144,9 +145,9 @@ const FACTORIES: readonly Entry[] = [
   entry("Device.profile", { fn: "fn" }, nothing, (a, device) => device.profile(a.fn)),
   entry(
     "requestDevice",
-    { options: "options", tune: "tune" },
+    { options: "options", tune: "tune", limits: "limits" },
     nothing,
-    (a) => requestDevice(given(a, { tune: a.tune })),
+    (a) => requestDevice(given(a, { tune: a.tune, limits: a.limits })),
   ),
 ];
 
@@ -359,9 +360,9 @@ const attentionOptions = (a: Arguments) =>
     p: a.p,
     seed: a.seed,
     scale: a.scale,
-    outputDtype: a.outputDtype,
     alibiSlopes: a.alibiSlopes,
-    op: a.op,
+    ...("outputDtype" in a && { outputDtype: a.outputDtype }),
+    ...("op" in a && { op: a.op }),
   });
 
 const FUNCTIONS = {
@@ -395,7 +396,8 @@ const ATTENTION: readonly Entry[] = [
     (a) => {
       // There is no element type of the result here; a wrong gradient stands in for it.
       const grad = "outputDtype" in a ? a.outputDtype : a.grad;
-      const options = attentionOptions({ ...a, outputDtype: undefined });
+      const { outputDtype: _, ...rest } = a;
+      const options = attentionOptions(rest);
       return memoryEfficientAttentionBackward(
         grad,
         a.output,
@@ -478,7 +480,7 @@ const MASKS: readonly Entry[] = [
   ),
   entry(
     "MaskWithTensorBias",
-    { mask: "options", tensor: "kept" },
+    { mask: "instance", tensor: "kept" },
     (d) => ({ mask: new LowerTriangularMask(), tensor: d.ones([2, 3]) }),
     (a) => new MaskWithTensorBias(a.mask as AttentionBias, a.tensor),
   ),
@@ -565,7 +567,7 @@ const MASKS: readonly Entry[] = [
   entry(
     "BlockDiagonalPaddedKeysMask.makePaged",
     { tables: "tensors", pageSize: "count", type: "fn" },
-    () => ({ tables: [[0, 1], [2, 3]], pageSize: 2 }),
+    () => ({ tables: [[0, 1], [2, 3]], pageSize: 2, type: PagedBlockDiagonalPaddedKeysMask }),
     (a) => {
       const { qSeqlen, kvPadding, kvSeqlen } = padded();
       const mask = BlockDiagonalPaddedKeysMask.fromSeqlens(qSeqlen, kvPadding, kvSeqlen);
@@ -938,17 +940,17 @@ const TRAINING: readonly Entry[] = [
   entry(
     "loadTrainingState",
     { state: "record", tensors: "record", metadata: "record", model: "record" },
-    (d) => ({ ...leaf(d) }),
+    (d) => ({ ...leaf(d), tensors: {}, metadata: {} }),
     (a, d) =>
       loadTrainingState(
-        "state" in a ? a.state : { tensors: {}, metadata: {}, ...a },
+        "state" in a ? a.state : { tensors: a.tensors, metadata: a.metadata },
         "model" in a ? a.model : own(new Linear(d, 2, 2)),
         new AdamW(a.parameters),
       ),
   ),
   entry(
     "loadSafetensors",
-    { device: "device", file: "bytes", options: "options", filter: "fn" },
+    { device: "device", file: "bytes", filter: "fn", options: "options" },
     (d) => ({ device: d }),
     (a) => loadSafetensors(a.device, a.file ?? new Uint8Array(8), given(a, { filter: a.filter })),
   ),
@@ -977,7 +979,7 @@ const TRAINING: readonly Entry[] = [
   ),
   entry(
     "assertAllClose",
-    { actual: "record", options: "options", atol: "positive" },
+    { actual: "instance", options: "options", atol: "positive" },
     () => ({ actual: [1] }),
     (a) =>
       assertAllClose(a.actual, [1], given(a, { atol: a.atol, rtol: "atol" in a ? 0 : undefined })),

@@ -1,5 +1,5 @@
 /** Arguments that are wrong, by name, so that a case prints and can be given again. */
-import { Device, type DType, Tensor } from "@denoformers/attention";
+import { Device, type DType, LowerTriangularMask, Tensor } from "@denoformers/attention";
 
 /** What calls are made with. */
 export interface World {
@@ -50,6 +50,12 @@ const JUNK = {
   f64: () => "f64",
   "a list of a dtype": () => ["f32"],
   constructor: () => "constructor",
+  "a misspelt name": () => ({ attn_bias: 1 }),
+  "a name that objects inherit": () => ({ constructor: 1 }),
+  "a mask": () => new LowerTriangularMask(),
+  "a map": () => new Map([["p", 0]]),
+  "a tensor": ({ device }: World) => device.zeros([2, 3]),
+  "a device": ({ device }: World) => device,
   "a shape and a dtype": () => ({ shape: [2, 3], dtype: "f32", ndim: 2 }),
   "a tensor without its fields": () => Object.create(Tensor.prototype),
   "a device without its fields": () => Object.create(Device.prototype),
@@ -183,14 +189,29 @@ export const KINDS = {
     "a list of a dtype",
   ],
   choice: ["null", "an empty string", "a word", "constructor", "1", "true", "an object"],
-  options: ["null", "1", "a string", "true", "a function"],
+  options: [
+    "null",
+    "1",
+    "a string",
+    "true",
+    "a function",
+    "a list of lists",
+    "a misspelt name",
+    "a name that objects inherit",
+    "a mask",
+    "a map",
+    "a tensor",
+    "a device",
+  ],
   tensor: [...NO_TENSOR, "1"],
   /** A tensor of any device. */
   input: [...NO_TENSOR_AT_ALL, "a disposed tensor", "1"],
   /** A tensor that is looked into when it is used. */
   kept: [...NO_TENSOR_AT_ALL, "1"],
   /** Whether, or how, to choose kernels by measurement. */
-  tune: ["a word", "1", "a function", "a bigint"],
+  tune: ["a word", "1", "a function", "a bigint", "a misspelt name", "a map"],
+  /** Limits of a device. */
+  limits: ["a word", "1", "a list of lists", "a misspelt name", "a map"],
   /** A tensor, or a number. */
   operand: [...NO_TENSOR],
   tensors: [
@@ -222,7 +243,9 @@ export const KINDS = {
   ],
   device: ["null", "a string", "1", "an object", "a function"],
   fn: ["null", "a string", "1", "an object", "an empty list"],
-  record: ["null", "a string", "1", "true", "a function"],
+  /** An object that knows itself what it is. */
+  instance: ["null", "1", "a string", "true", "a function", "a map"],
+  record: ["null", "a string", "1", "true", "a function", "a map"],
   bytes: ["null", "a string", "1", "an object", "an empty list", "a list of -1"],
   source: [
     "null",

@@ -1,29 +1,10 @@
 /** Whether anything public is left out: each function and method has a family of random calls, or a reason. */
-import * as everything from "@denoformers/attention";
-import * as testing from "@denoformers/attention/testing";
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { COVERED, EXCUSED } from "./_covered.ts";
 import { ENTRIES } from "./_entries.ts";
 import { FAMILIES } from "./families.ts";
-
-/** `Class`, `Class.method` of what the class itself defines, and functions. */
-function publicNames(): string[] {
-  return Object.entries({ ...everything, ...testing }).flatMap(([name, value]) => {
-    if (typeof value !== "function") {
-      const isOp = typeof value === "object" && "notSupportedReasons" in value;
-      return isOp ? [name, `${name}.notSupportedReasons`] : [name];
-    }
-    if (!/^class\b/.test(Function.prototype.toString.call(value))) return [name];
-    const statics = Object.getOwnPropertyNames(value)
-      .filter((key) => !["length", "name", "prototype"].includes(key));
-    const methods = Object.getOwnPropertyNames(value.prototype)
-      .filter((key) => key !== "constructor");
-    return [name, ...new Set([...statics, ...methods])].map((key) =>
-      key === name ? name : `${name}.${key}`
-    );
-  });
-}
+import { publicNames } from "./_public.ts";
 
 describe("the fuzzer", () => {
   const listed = new Map([

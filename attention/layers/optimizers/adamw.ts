@@ -1,5 +1,10 @@
 /** Adam with weight decay apart from the gradient. */
-import { checkedArray, checkedOptions } from "../../../gpu/checks.ts";
+import {
+  assertArguments,
+  checkedArray,
+  checkedOptions,
+  type OptionNames,
+} from "../../../gpu/checks.ts";
 import { runtimeOf } from "../../../gpu/device.ts";
 import { adamwStep } from "../../../gpu/ops/updates.ts";
 import { arrayOf } from "../../../gpu/tensor/base.ts";
@@ -20,6 +25,14 @@ export interface AdamWOptions {
   /** Whether to go up the gradient. Default `false`. */
   maximize?: boolean;
 }
+
+const OPTIONS: OptionNames<AdamWOptions> = {
+  learningRate: "number",
+  betas: "list",
+  epsilon: "",
+  weightDecay: "",
+  maximize: "",
+};
 
 /**
  * Adam with decoupled weight decay (Loshchilov and Hutter, 2019), after `torch.optim.AdamW`: with the
@@ -53,8 +66,9 @@ export class AdamW extends Optimizer {
 
   /** Makes the optimiser of these parameters, or groups of them. */
   constructor(parameters: OptimizedParameters, options: AdamWOptions = {}) {
+    assertArguments("make AdamW", arguments, 2, "write { learningRate, weightDecay }");
     const { learningRate = 1e-3, betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 1e-2 } =
-      checkedOptions("make AdamW", options);
+      checkedOptions("make AdamW", options, OPTIONS);
     const [beta1, beta2] = checkedArray("make AdamW", "betas", betas) as typeof betas;
     assertDecay("make AdamW", "betas[0]", beta1);
     assertDecay("make AdamW", "betas[1]", beta2);

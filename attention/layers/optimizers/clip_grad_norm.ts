@@ -1,5 +1,12 @@
 /** Keeps gradients from growing beyond a norm. */
-import { assertNotNegative, checkedArray, checkedOptions, told } from "../../../gpu/checks.ts";
+import {
+  assertArguments,
+  assertNotNegative,
+  checkedArray,
+  checkedOptions,
+  type OptionNames,
+  told,
+} from "../../../gpu/checks.ts";
 import { noGrad } from "../../../gpu/autograd/mode.ts";
 import { runtimeOf } from "../../../gpu/device.ts";
 import { tidy, tidyApart } from "../../../gpu/lifetime.ts";
@@ -13,6 +20,8 @@ export interface ClipGradNormOptions {
   /** 2: root of the sum of squares (default); Infinity: the largest absolute value. */
   normType?: 2 | typeof Infinity;
 }
+
+const OPTIONS: OptionNames<ClipGradNormOptions> = { normType: "number" };
 
 /**
  * Scales all gradients by one factor if their norm, as of one long vector, is above a bound, after
@@ -30,7 +39,8 @@ export function clipGradNorm(
   maxNorm: number,
   options: ClipGradNormOptions = {},
 ): Tensor {
-  const { normType = 2 } = checkedOptions("clip gradients", options);
+  assertArguments("clip gradients", arguments, 3, "write { normType: 2 }");
+  const { normType = 2 } = checkedOptions("clip gradients", options, OPTIONS);
   const [first] = checkedArray("clip gradients", "parameters", parameters);
   for (const [i, parameter] of parameters.entries()) {
     assertTensor("clip gradients", `parameters[${i}]`, parameter);

@@ -1,5 +1,10 @@
 /** What optimisers have in common: parameters in groups, a learning rate, and state that can be saved. */
-import { checkedArray } from "../../../gpu/checks.ts";
+import {
+  checkedArray,
+  checkedOptions,
+  limitArguments,
+  type OptionNames,
+} from "../../../gpu/checks.ts";
 import { isDense } from "../../../gpu/array.ts";
 import { isFloat } from "../../../gpu/dtype.ts";
 import { tidyApart } from "../../../gpu/lifetime.ts";
@@ -18,6 +23,12 @@ export interface ParameterGroup {
   weightDecay?: number | undefined;
 }
 
+const GROUP: OptionNames<ParameterGroup> = {
+  parameters: "list",
+  learningRate: "",
+  weightDecay: "",
+};
+
 /** What an optimiser takes: parameters, or groups of them. */
 export type OptimizedParameters = readonly Tensor[] | readonly ParameterGroup[];
 
@@ -34,6 +45,10 @@ export interface UpdateSettings {
  * made at a parameter's first step; it belongs to no `tidy` scope.
  */
 export abstract class Optimizer {
+  static {
+    limitArguments(this);
+  }
+
   /** The parameters in groups, as they were given; their learning rates may be changed between steps. */
   readonly groups: readonly ParameterGroup[];
   #learningRate: number;
@@ -182,12 +197,14 @@ function groupsOf(parameters: OptimizedParameters): ParameterGroup[] {
   );
   if (list.every((item) => item instanceof TensorBase)) return [{ parameters: list as Tensor[] }];
   return list.map((item) => {
-    if (item instanceof TensorBase || !Array.isArray(item?.parameters)) {
+    const isGroup = typeof item === "object" && item !== null && !(item instanceof TensorBase);
+    const group = isGroup && checkedOptions("make an optimiser: a group", item, GROUP);
+    if (!group || !Array.isArray(group.parameters)) {
       throw new TypeError(
         "Cannot make an optimiser: expected tensors, or groups { parameters, learningRate?, weightDecay? }",
       );
     }
-    return { ...item };
+    return { ...group };
   });
 }
 

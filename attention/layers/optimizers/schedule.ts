@@ -1,6 +1,12 @@
 /** Learning rates that change from step to step. */
 
-import { assertFinite, assertNotNegative, checkedOptions } from "../../../gpu/checks.ts";
+import {
+  assertArguments,
+  assertFinite,
+  assertNotNegative,
+  checkedOptions,
+  type OptionNames,
+} from "../../../gpu/checks.ts";
 
 /** Options of {@linkcode cosineSchedule}. */
 export interface CosineScheduleOptions {
@@ -13,6 +19,13 @@ export interface CosineScheduleOptions {
   /** The rate at the end. Default 0. */
   floor?: number;
 }
+
+const OPTIONS: OptionNames<CosineScheduleOptions> = {
+  totalSteps: "number",
+  warmupSteps: "",
+  peak: "",
+  floor: "",
+};
 
 /**
  * A learning rate that rises evenly to its peak, at step `warmupSteps`, and falls by half a cosine to its
@@ -36,7 +49,12 @@ export function cosineSchedule(
   step: number,
   options: CosineScheduleOptions,
 ): number {
-  const { warmupSteps = 0, totalSteps, peak, floor = 0 } = checkedOptions("schedule", options);
+  assertArguments("schedule", arguments, 2, "write { totalSteps, peak }");
+  const { warmupSteps = 0, totalSteps, peak, floor = 0 } = checkedOptions(
+    "schedule",
+    options,
+    OPTIONS,
+  );
   for (const [name, value] of Object.entries({ step, warmupSteps, totalSteps })) {
     assertNotNegative("schedule", name, value);
   }

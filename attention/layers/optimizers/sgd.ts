@@ -1,5 +1,5 @@
 /** Stochastic gradient descent. */
-import { checkedOptions, told } from "../../../gpu/checks.ts";
+import { assertArguments, checkedOptions, type OptionNames, told } from "../../../gpu/checks.ts";
 import { runtimeOf } from "../../../gpu/device.ts";
 import { sgdStep } from "../../../gpu/ops/updates.ts";
 import { arrayOf } from "../../../gpu/tensor/base.ts";
@@ -23,6 +23,15 @@ export interface SGDOptions {
   maximize?: boolean;
 }
 
+const OPTIONS: OptionNames<SGDOptions> = {
+  learningRate: "number",
+  momentum: "",
+  dampening: "",
+  weightDecay: "",
+  nesterov: "boolean",
+  maximize: "",
+};
+
 /**
  * Stochastic gradient descent, after `torch.optim.SGD`: with the gradient `g`, to which the weight decay is
  * added, `m = momentum m + (1 - dampening) g` (at first `m = g`) and `p -= learningRate m`; with `nesterov`
@@ -34,9 +43,11 @@ export class SGD extends Optimizer {
 
   /** Makes the optimiser of these parameters, or groups of them. */
   constructor(parameters: OptimizedParameters, options: SGDOptions) {
+    assertArguments("make SGD", arguments, 2, "write { learningRate, weightDecay }");
     const { learningRate, momentum = 0, dampening = 0, weightDecay = 0 } = checkedOptions(
       "make SGD",
       options,
+      OPTIONS,
     );
     const { nesterov = false, maximize = false } = options;
     assertNonNegative("make SGD", "momentum", momentum);

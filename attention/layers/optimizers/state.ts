@@ -1,5 +1,5 @@
 /** An optimiser's state as named tensors and numbers. */
-import { checkedOptions } from "../../../gpu/checks.ts";
+import { checkedOptions, checkedRecord, type OptionNames } from "../../../gpu/checks.ts";
 import { tidyApart } from "../../../gpu/lifetime.ts";
 import { formatShape, sameShape } from "../../../gpu/shape.ts";
 import { arrayOn, assertTensor } from "../../../gpu/tensor/base.ts";
@@ -12,6 +12,8 @@ export interface OptimizerState {
   /** `learningRate`, those of groups, as in `groups.0.learningRate`, and steps taken, as in `0.step`. */
   readonly numbers: Readonly<Record<string, number>>;
 }
+
+const STATE: OptionNames<OptimizerState> = { tensors: "", numbers: "" };
 
 /** What belongs to one parameter. */
 export interface ParameterState {
@@ -39,9 +41,13 @@ export function loadedStates(
     readonly groups: number;
   },
 ): [Tensor, ParameterState][] {
-  const { tensors, numbers } = checkedOptions(`load the state of ${owner}`, optimizerState);
-  checkedOptions(`load the state of ${owner}: tensors`, tensors);
-  checkedOptions(`load the state of ${owner}: numbers`, numbers);
+  const { tensors, numbers } = checkedOptions(
+    `load the state of ${owner}`,
+    optimizerState,
+    STATE,
+  );
+  checkedRecord(`load the state of ${owner}`, "tensors", tensors);
+  checkedRecord(`load the state of ${owner}`, "numbers", numbers);
   for (const [name, tensor] of Object.entries(tensors)) {
     assertTensor(`load the state of ${owner}`, name, tensor);
   }

@@ -131,9 +131,13 @@ describe("loadSafetensors()", () => {
 
   it("refuses what is no bytes", () => {
     const read = (file: unknown) => () => loadSafetensors(device, file as Uint8Array);
-    assertThrows(read("a.safetensors"), TypeError, "file is string, expected an ArrayBuffer");
+    assertThrows(
+      read("a.safetensors"),
+      TypeError,
+      'file is "a.safetensors", expected an ArrayBuffer',
+    );
     assertThrows(read(new Blob()), TypeError, "await blob.arrayBuffer()");
-    assertThrows(read(null), TypeError, "file is object");
+    assertThrows(read(null), TypeError, "file is null");
   });
 
   it("disposes what it has loaded when a later tensor does not fit the device", async () => {
@@ -306,7 +310,7 @@ describe("saveSafetensors()", () => {
       [saveSafetensors({ __metadata__: x }), 'a tensor is named "__metadata__"'],
       [saveSafetensors({ "a\ud800": x }), 'a tensor is named "a\\ud800", expected well-formed'],
       [saveSafetensors({ x, y: disposed }), 'tensor "y" is disposed'],
-      [saveSafetensors({ n: 5 as unknown as Tensor }), '"n" is number, expected a Tensor'],
+      [saveSafetensors({ n: 5 as unknown as Tensor }), '"n" is 5, expected a Tensor'],
       [saveSafetensors({ x }, metadata(3)), 'metadata has number as "key", expected'],
       [saveSafetensors({ x }, metadata("\udc00")), 'metadata has "\\udc00" as "key"'],
     ];

@@ -190,7 +190,7 @@ describe("BlockDiagonalMask.fromTensorList()", () => {
     assertThrows(
       () => BlockDiagonalMask.fromTensorList([vector]),
       TypeError,
-      "number 0 has shape [3], expected [B, M, ...]",
+      "tensors[0] has shape [3], expected [B, M, ...]",
     );
   });
 });

@@ -52,8 +52,12 @@ type Corner = "top-left" | "bottom-right";
 const SIZES = [1, 3, Infinity];
 
 describe("packed sequences", () => {
-  const square = { qSeqlen: [3, 4], kvSeqlen: [3, 4], begins: [0, 3], total: 7 };
-  const oblong = { qSeqlen: [2, 3, 4], kvSeqlen: [5, 3, 2], begins: [0, 5, 8], total: 10 };
+  const square = { qSeqlen: [3, 4], kvSeqlen: [3, 4] };
+  const oblong = { qSeqlen: [2, 3, 4], kvSeqlen: [5, 3, 2] };
+  const places = new Map([
+    [square, { ...square, begins: [0, 3], total: 7 }],
+    [oblong, { ...oblong, begins: [0, 5, 8], total: 10 }],
+  ]);
   type Sequences = typeof square;
   const masks: readonly [(of: Sequences) => BlockDiagonalMask, Rule, Corner?][] = [
     [(of) => new BlockDiagonalMask(of), everything],
@@ -100,14 +104,14 @@ describe("packed sequences", () => {
   for (const [mask, own, corner] of masks) {
     it(`${mask(square).constructor.name} hides what it and its make*() hide`, () => {
       for (const { name, make, rule, corner: wanted } of methods) {
-        for (const sequences of [square, oblong]) {
+        for (const [sequences, blocks] of places) {
           const from = mask(sequences);
           if (sequences === oblong && corner && wanted && corner !== wanted) {
             assertThrows(() => make(from), TypeError, "block 0 has 2 queries and 5 keys", name);
             continue;
           }
-          const expected = drawn([own, rule(corner)], sequences);
-          assertEquals(rowsOf(make(from), [expected.length, sequences.total]), expected, name);
+          const expected = drawn([own, rule(corner)], blocks);
+          assertEquals(rowsOf(make(from), [expected.length, blocks.total]), expected, name);
         }
       }
     });
@@ -129,7 +133,8 @@ describe("packed sequences", () => {
 });
 
 describe("padded keys", () => {
-  const of = { qSeqlen: [2, 3], kvPadding: 6, kvSeqlen: [6, 4], begins: [0, 6], total: 12 };
+  const of = { qSeqlen: [2, 3], kvPadding: 6, kvSeqlen: [6, 4] };
+  const blocks = { ...of, begins: [0, 6], total: 12 };
   const masks: readonly [BlockDiagonalPaddedKeysMask, Rule][] = [
     [new BlockDiagonalPaddedKeysMask(of), everything],
     [new BlockDiagonalCausalWithOffsetPaddedKeysMask(of), fromEnd],
@@ -141,8 +146,8 @@ describe("padded keys", () => {
       for (const left of [0, 1, 3, Infinity]) {
         for (const right of [0, 1, 2, Infinity]) {
           const made = mask.makeLocalAttention(left, right);
-          const expected = drawn([own, around(left, right)], of);
-          assertEquals(rowsOf(made, [5, of.total]), expected, `${left}, ${right}`);
+          const expected = drawn([own, around(left, right)], blocks);
+          assertEquals(rowsOf(made, [5, blocks.total]), expected, `${left}, ${right}`);
         }
       }
     });

@@ -200,7 +200,7 @@ for (const dtype of HALVES) {
       assertThrows(
         () => device.rand([1], { dtype: "i32" }),
         TypeError,
-        "Cannot create a tensor of random numbers: dtype is i32, expected f32, f16 or bf16",
+        'Cannot create a tensor of random numbers: dtype is "i32", expected f32, f16 or bf16',
       );
     });
   });

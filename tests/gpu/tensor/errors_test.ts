@@ -106,7 +106,10 @@ describe("what is no tensor", () => {
         [() => x.where(isOne, wrong), `Cannot where: got ${told}, ${remedy}`],
         [() => x.where(wrong, x), `Cannot where: condition is ${told}, ${tensor}`],
         [() => x.maskedFill(wrong, 0), `Cannot maskedFill: mask is ${told}, ${tensor}`],
-        [() => isOne.logicalAnd(wrong), `Cannot logical and: operand is ${told}, ${tensor}`],
+        [
+          () => isOne.logicalAnd(wrong),
+          `Cannot compute logical and: operand is ${told}, ${tensor}`,
+        ],
         [() => x.matmul(wrong), `Cannot matmul: operand is ${told}, ${tensor}`],
         [() => x.copyFrom(wrong), `Cannot copyFrom: source is ${told}, ${tensor}`],
         [() => linear(x, wrong), `Cannot linear: weight is ${told}, ${tensor}`],

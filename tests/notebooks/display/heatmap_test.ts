@@ -121,7 +121,7 @@ describe("heatmap()", () => {
     await assertRejects(() => bad([]), RangeError, "1 x 0 x 0 elements, expected some");
     await assertRejects(() => bad([[1, 2], [3]]), RangeError, "row 1 has 1 values, expected 2");
     await assertRejects(() => bad([1, 2]), TypeError, "expected a Tensor or an array of rows");
-    await assertRejects(() => bad(5), TypeError, "values is number, expected a Tensor");
+    await assertRejects(() => bad(5), TypeError, "values is 5, expected a Tensor");
   });
 
   it("says of a disposed tensor that it is", async () => {

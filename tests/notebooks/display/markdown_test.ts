@@ -10,6 +10,6 @@ describe("markdown()", () => {
   });
 
   it("throws on what is no text", async () => {
-    await assertRejects(() => markdown(5 as never), TypeError, "text is number, expected a string");
+    await assertRejects(() => markdown(5 as never), TypeError, "text is 5, expected a string");
   });
 });

@@ -52,9 +52,9 @@ describe("progress()", () => {
       );
     }
     const bad = (...parameters: unknown[]) => progress(...parameters as [number, string]);
-    assertThrows(() => bad("3"), TypeError, "total is string, expected a number");
-    assertThrows(() => bad(3n), TypeError, "total is bigint, expected a number");
-    assertThrows(() => bad(3, 5), TypeError, "label is number, expected a string");
+    assertThrows(() => bad("3"), TypeError, 'total is "3", expected a number');
+    assertThrows(() => bad(3n), TypeError, "total is 3n, expected a number");
+    assertThrows(() => bad(3, 5), TypeError, "label is 5, expected a string");
   });
 
   const cases: [what: string, total: number, updates: unknown[], shown: string][] = [

@@ -85,7 +85,7 @@ describe("table()", () => {
 
   it("throws on what are no rows", async () => {
     const bad = (rows: unknown) => table(rows as never);
-    await assertRejects(() => bad("a"), TypeError, "rows is string, expected an array of objects");
+    await assertRejects(() => bad("a"), TypeError, 'rows is "a", expected an array of objects');
     await assertRejects(() => bad([{}, [1]]), TypeError, "rows[1] is an array, expected an object");
     await assertRejects(() => bad([null]), TypeError, "rows[0] is null, expected an object");
   });
