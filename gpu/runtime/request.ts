@@ -141,7 +141,7 @@ function assertPreferences({ powerPreference, poolBytes = 0 }: DeviceOptions): v
 
 function assertTune(tune: DeviceOptions["tune"]): void {
   if (tune === undefined || typeof tune === "boolean") return;
-  if (typeof tune !== "object") {
+  if (typeof tune !== "object" || tune === null) {
     throw new TypeError(
       `Cannot request a device: tune is ${told(tune)}, expected true, false or options`,
     );

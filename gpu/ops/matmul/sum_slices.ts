@@ -13,8 +13,8 @@ import { BIAS, declareElements, type MatmulProblem } from "./problem.ts";
 
 const THREADS = 64;
 
-/** More slices are rare, and no less right. */
-const MOST_SLICES = 128;
+/** As many as products of few results have at most; more are rare, and no less right. */
+const MOST_SLICES = 1024;
 
 const PARAMS = paramStruct({
   elements: "u32",

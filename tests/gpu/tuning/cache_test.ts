@@ -90,7 +90,7 @@ describe("requestDevice({ tune })", () => {
       await assertRejects(
         () => requestDevice({ tune }),
         TypeError,
-        `Cannot request a device: tune is ${tune}, expected true, false or options`,
+        `Cannot request a device: tune is ${JSON.stringify(tune)}, expected true, false or options`,
       );
     }
     await assertRejects(
