@@ -98,11 +98,11 @@ describe("requestDevice({ tune })", () => {
       TypeError,
       "Cannot request a device: tune.cache is true, expected a path, or false for no file",
     );
-    for (const budget of [-1, NaN, "2"] as number[]) {
+    for (const [budget, told] of [[-1, "-1"], [NaN, "NaN"], ["2", '"2"']] as [number, string][]) {
       await assertRejects(
         () => requestDevice({ tune: { budget } }),
         RangeError,
-        `Cannot request a device: tune.budget is ${budget}, expected milliseconds, 0 or more`,
+        `Cannot request a device: tune.budget is ${told}, expected milliseconds, 0 or more`,
       );
     }
   });
