@@ -5,6 +5,7 @@ const TESTS = fileURLToPath(new URL("../", import.meta.url));
 
 /** What a file needs that there is in Deno alone. */
 const DENO_ALONE: Readonly<Record<string, string>> = {
+  "gpu/runtime/backend_test.ts": "starts processes of Deno",
   "gpu/runtime/request_test.ts": "looks for Deno's name and remedies; elsewhere.ts has the others'",
   "attention/layers/safetensors_hostile_test.ts": "takes the time of the process alone",
   "gpu/setup/": "installs drivers",
