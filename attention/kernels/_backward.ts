@@ -88,9 +88,11 @@ export function statsWords({ alibi }: { readonly alibi: boolean }): number {
 
 /** Statistics of a row, which stand in the table behind the tiles. */
 const STATS = /* wgsl */ `
+fn stats_row(batch: u32, head_index: u32, query: u32) -> u32 {
+  return (batch * params.groups * params.heads + head_index) * params.queries + query;
+}
 fn stats_position(batch: u32, head_index: u32, query: u32) -> u32 {
-  let head_row = batch * params.groups * params.heads + head_index;
-  return params.stats_offset + STATS_WORDS * (head_row * params.queries + query);
+  return params.stats_offset + STATS_WORDS * stats_row(batch, head_index, query);
 }
 fn row_stats(position: u32) -> vec2f {
   return bitcast<vec2f>(vec2u(table[position], table[position + 1u]));
@@ -98,22 +100,19 @@ fn row_stats(position: u32) -> vec2f {
 fn row_factor(position: u32) -> f32 { return bitcast<f32>(table[position + 2u]); }
 `;
 
-/** For the kernel that finds the factors of rows. */
-const STORE_FACTOR = /* wgsl */ `
-fn store_factor(position: u32, factor: f32) {
-  table[position + 1u] = bitcast<u32>(bitcast<f32>(table[position + 1u]) * factor);
-  table[position + 2u] = bitcast<u32>(factor);
-}
+/** The output of kernels that find the factors of rows. */
+export function declareFactors(binding: number): string {
+  return /* wgsl */ `
+@group(0) @binding(${binding}) var<storage, read_write> factors: array<f32>;
+fn store_factor(row: u32, factor: f32) { factors[row] = factor; }
 `;
+}
 
 const STATS_SLOPE = /* wgsl */ `
 fn alibi_slope(batch: u32, group: u32, head: u32) -> f32 {
   return bitcast<f32>(table[stats_position(batch, group * params.heads + head, 0u) + 3u]);
 }
 `;
-
-/** The table's binding, behind query, key, value and gradient. */
-const TABLE = 4;
 
 const kernels = new Map<string, Kernel>();
 
@@ -124,8 +123,7 @@ const kernels = new Map<string, Kernel>();
  *
  * @param label What the kernel is called.
  * @param config What is compiled in.
- * @param parts Further constants of the body, all u32; where its tiles are from; whether it finds the factors of
- * rows, with `store_factor(position, factor)`; its outputs; the body.
+ * @param parts Further constants of the body, all u32; where its tiles are from; its outputs; the body.
  */
 export function backwardKernel(
   label: string,
@@ -133,7 +131,6 @@ export function backwardKernel(
   parts: {
     readonly constants: Readonly<Record<string, number>>;
     readonly major: "query" | "key";
-    readonly storesFactors?: boolean;
     readonly outputs: readonly OutputDeclaration[];
     readonly body: string;
   },
@@ -147,7 +144,7 @@ export function backwardKernel(
 function buildKernel(
   label: string,
   config: BackwardKernelConfig,
-  { constants, major, storesFactors = false, outputs, body }: Parameters<typeof backwardKernel>[2],
+  { constants, major, outputs, body }: Parameters<typeof backwardKernel>[2],
 ): Kernel {
   const { valueDim, lanes, storage, gradStorage, output, aligned } = config;
   const all = { ...tileConstants(config), STATS_WORDS: statsWords(config), ...constants };
@@ -156,7 +153,7 @@ function buildKernel(
   const inputs = [
     ...declareInputs(config),
     declareRows("grad", gradStorage, valueDim, gradVecs, aligned.grad, { suffix: "_grad" }),
-    (binding: number) => declareTable(binding, storesFactors ? "read_write" : "read"),
+    (binding: number) => declareTable(binding),
     ...(bias ? [bias] : []),
   ];
   const source = [
@@ -173,7 +170,6 @@ function buildKernel(
     ADD_DOT,
     ...[...inputs, ...outputs].map((declare, binding) => declare(binding)),
     STATS,
-    storesFactors ? STORE_FACTOR : "",
     bias ? ADD_BIAS_OF_ROWS : NO_BIAS + NO_BIAS_OF_ROWS,
     config.alibi ? STATS_SLOPE + ADD_ALIBI : NO_ALIBI,
     MASK_SCORES,
@@ -187,10 +183,7 @@ function buildKernel(
     label,
     source: unroll(source, all),
     subgroups: lanes > 1,
-    bindings: [
-      ...inputs.map((_, binding) => storesFactors && binding === TABLE ? "update" : "read"),
-      ...outputs.map(() => "write" as const),
-    ],
+    bindings: [...inputs.map(() => "read" as const), ...outputs.map(() => "write" as const)],
   };
 }
 

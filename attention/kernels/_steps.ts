@@ -245,8 +245,8 @@ function ownRows({ rows, lanes }: Tiles): number {
 }
 
 /**
- * Factors of the own rows, `own_factor`, which make the sums of their weights 1, and are stored for the kernels that
- * come after; 1 where weights are taken as they come, and for a row that sees no key.
+ * Factors of the own rows, `own_factor`, which make the sums of their weights 1, and are stored for `row_factors.ts`;
+ * 1 where weights are taken as they come, and for a row that sees no key.
  */
 export const FIND_FACTORS = /* wgsl */ `
   var own_factor = array<f32, OWN>();
@@ -255,8 +255,8 @@ export const FIND_FACTORS = /* wgsl */ `
     let is_known = (params.sums_to_one == 0u) | (sum == 0.0);
     own_factor[w] = 1.0 / select(sum, 1.0, is_known);
     let row = first_row + row_of_lane(lane, w * SHARED);
-    if (!is_known & (lane < SHARED) & (row <= last_row)) {
-      store_factor(stats_position(tile.batch, head_index, tile.query_begin + row), own_factor[w]);
+    if ((lane < SHARED) & (row <= last_row)) {
+      store_factor(stats_row(tile.batch, head_index, tile.query_begin + row), own_factor[w]);
     }
   }
 `;

@@ -9,7 +9,12 @@
  * Time O(B H Mq Mkv (2 K + Kv)), less what the mask hides. Memory: the gradient.
  */
 import { type Kernel, MAIN } from "../../gpu/runtime/kernels.ts";
-import { backwardKernel, type BackwardKernelConfig, gradientRows } from "./_backward.ts";
+import {
+  backwardKernel,
+  type BackwardKernelConfig,
+  declareFactors,
+  gradientRows,
+} from "./_backward.ts";
 import { partsPerLane, stagedBytes, type TiledDims, type Tiles } from "./_kernel.ts";
 import {
   ADD_AND_MASK,
@@ -147,7 +152,7 @@ export function queryMajorWorkgroupBytes(config: TiledDims): number {
   return stagedBytes(config) + weightSumsBytes(config);
 }
 
-/** The kernel; see {@linkcode backwardKernel} for its bindings. Output: dQ, dense `[B, Mq, G, H, K]`. */
+/** The kernel; see {@linkcode backwardKernel} for its bindings. Outputs: dQ, dense `[B, Mq, G, H, K]`, and factors. */
 export function backwardQueryKernel(config: BackwardKernelConfig): Kernel {
   return backwardKernel("flash_backward_query", config, {
     constants: {
@@ -157,8 +162,7 @@ export function backwardQueryKernel(config: BackwardKernelConfig): Kernel {
       DROP_TURNS: dropTurns(config),
     },
     major: "query",
-    storesFactors: true,
-    outputs: [gradientRows("dq", config, "headDim")],
+    outputs: [gradientRows("dq", config, "headDim"), declareFactors],
     body: body(config),
   });
 }

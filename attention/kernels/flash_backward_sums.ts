@@ -4,10 +4,10 @@
  *
  * Laid out as {@linkcode backwardQueryKernel}, and adds the products of a score in its order.
  *
- * Time O(B H Mq Mkv K), less what the mask hides. Memory: none.
+ * Time O(B H Mq Mkv K), less what the mask hides. Memory: the factors.
  */
 import { type Kernel, MAIN } from "../../gpu/runtime/kernels.ts";
-import { backwardKernel, type BackwardKernelConfig } from "./_backward.ts";
+import { backwardKernel, type BackwardKernelConfig, declareFactors } from "./_backward.ts";
 import { partsPerLane } from "./_kernel.ts";
 import {
   ADD_AND_MASK,
@@ -81,7 +81,7 @@ const TILE_STEP = /* wgsl */ `
       }
 `;
 
-/** The kernel; see {@linkcode backwardKernel} for its bindings. It writes to the table alone. */
+/** The kernel; see {@linkcode backwardKernel} for its bindings. Output: factors. */
 export function backwardSumsKernel(config: BackwardKernelConfig): Kernel {
   return backwardKernel("flash_backward_sums", config, {
     constants: {
@@ -89,8 +89,7 @@ export function backwardSumsKernel(config: BackwardKernelConfig): Kernel {
       ...stagingConstants({ ...config, ...partsPerLane(config) }),
     },
     major: "query",
-    storesFactors: true,
-    outputs: [],
+    outputs: [declareFactors],
     body: body(config),
   });
 }

@@ -12,6 +12,7 @@ import type { Tiles } from "../kernels/_kernel.ts";
 import { BACKWARD_PARAMS, type BackwardParams, STATS_PARAMS } from "../kernels/_params.ts";
 import { packTiles, TILE_WORDS } from "../kernels/_tiles.ts";
 import { backwardBlockRows } from "../kernels/flash_backward_query.ts";
+import { FACTOR_PARAMS, FACTOR_ROWS, rowFactorsKernel } from "../kernels/row_factors.ts";
 import { rowStatsKernel, STATS_BLOCK_ROWS } from "../kernels/row_stats.ts";
 import { compiledIn } from "./compiled.ts";
 import { keyTilesOf } from "./key_tiles.ts";
@@ -49,6 +50,8 @@ export class BackwardRun {
   readonly #keyTilesOffset: number;
   readonly #statsOffset: number;
   readonly #table: Storage;
+  /** Of each row, filled by the kernels that find them. */
+  readonly factors: DeviceArray;
 
   /** Enqueues what all launches need, with kernels of these tiles. */
   constructor(inputs: AttentionInputs, given: BackwardInputs, tiles: BackwardTiles) {
@@ -62,7 +65,13 @@ export class BackwardRun {
     this.#statsOffset = words.length;
     const alibi = inputs.alibi !== undefined;
     const bytes = 4 * (words.length + statsWords({ alibi }) * B * G * H * Mq);
-    this.#table = runtime.memory.acquire(bytes, "a table of tiles and statistics of rows");
+    this.factors = allocate(runtime, [B * G * H * Mq], "f32");
+    try {
+      this.#table = runtime.memory.acquire(bytes, "a table of tiles and statistics of rows");
+    } catch (error) {
+      this.factors.storage.release();
+      throw error;
+    }
     try {
       if (words.length > 0) runtime.upload(this.#table, new Uint8Array(words.buffer));
       this.#fillStats();
@@ -75,6 +84,19 @@ export class BackwardRun {
   /** Gives the tables back. */
   release(): void {
     this.#table.release();
+    this.factors.storage.release();
+  }
+
+  /** Has the launches after this one use the factors that were found, if the weights of a row are to sum to 1. */
+  applyFactors(): void {
+    if (!this.#given.isOwnLse) return;
+    const { runtime, alibi } = this.inputs;
+    const rows = numel(this.factors.layout.shape);
+    runtime.kernels.dispatch(rowFactorsKernel(statsWords({ alibi: alibi !== undefined })), {
+      storages: [this.factors.storage, this.#table],
+      params: FACTOR_PARAMS.pack({ rows, stats_offset: this.#statsOffset }),
+      workgroups: ceilDiv(rows, FACTOR_ROWS),
+    });
   }
 
   /** Allocates outputs and has them filled; 0 where there are no rows to sum over. */
@@ -110,8 +132,9 @@ export class BackwardRun {
       backwardBlockRows(this.#tiles[major]),
     );
     const tiles = isListed ? this.#listed[major] : batches * rowBlocks;
-    const isEmpty = outputs.length > 0 && outputs.every(({ layout }) => numel(layout.shape) === 0);
-    if (tiles * jobsPerTile === 0 || isEmpty) return;
+    if (tiles * jobsPerTile === 0 || outputs.every(({ layout }) => numel(layout.shape) === 0)) {
+      return;
+    }
     const { aligned, ...compiled } = compiledIn(inputs);
     const config: BackwardKernelConfig = {
       ...this.#tiles[major],

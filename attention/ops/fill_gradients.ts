@@ -6,12 +6,17 @@ import { backwardQueryKernel } from "../kernels/flash_backward_query.ts";
 import { backwardSumsKernel } from "../kernels/flash_backward_sums.ts";
 import type { BackwardRun } from "./backward_run.ts";
 
-/** dQ, `[B, Mq, G, H, K]`. */
+/** dQ, `[B, Mq, G, H, K]`, and the factors of rows. */
 export function fillQueryGradient(run: BackwardRun): DeviceArray {
   const { sizes: { B, Mq, G, H, K }, storage } = run.inputs;
   const output = canStore(storage, K) ? storage : "f32";
   const [dq] = run.fill([{ shape: [B, Mq, G, H, K], dtype: output }], (outputs) => {
-    run.launch(backwardQueryKernel, "query", { output, outputs, jobs: G * H });
+    run.launch(backwardQueryKernel, "query", {
+      output,
+      outputs: [...outputs, run.factors],
+      jobs: G * H,
+    });
+    run.applyFactors();
   });
   return dq!;
 }
@@ -19,7 +24,12 @@ export function fillQueryGradient(run: BackwardRun): DeviceArray {
 /** Finds the factors of rows, which {@linkcode fillQueryGradient} does too. */
 export function findFactors(run: BackwardRun): void {
   const { sizes: { G, H }, storage } = run.inputs;
-  run.launch(backwardSumsKernel, "query", { output: storage, outputs: [], jobs: G * H });
+  run.launch(backwardSumsKernel, "query", {
+    output: storage,
+    outputs: [run.factors],
+    jobs: G * H,
+  });
+  run.applyFactors();
 }
 
 /** dK and dV, and of how many heads of a group: those that the inputs have, or more, still to be summed. */
