@@ -115,7 +115,7 @@ describe("no output is lost, whichever way a cell ends", () => {
       ['throw "a text";', "a text"],
       ['await Promise.reject(new RangeError("rejected"));', "rejected"],
       ['await new Promise((_, fail) => setTimeout(() => fail(Error("late")), 20));', "late"],
-      ["await nb.table(5);", "Cannot show a table: rows is number, expected an array of objects"],
+      ["await nb.table(5);", "Cannot show a table: rows is 5, expected an array of objects"],
       ['({ [Symbol.for("Jupyter.display")]() { throw new Error("display"); } })', "display"],
       [
         'await nb.plot({ data: [] });\nthrow new Error("behind a figure");',
