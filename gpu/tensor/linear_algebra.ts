@@ -122,6 +122,16 @@ function linearGradient(
   ];
 }
 
+/** Whether a value is the list of a tensor's last size; throws `RangeError` for other lists. */
+export function isLastAxis({ shape }: Tensor, value: object): value is readonly number[] {
+  if (!Array.isArray(value)) return false;
+  if (value.length === 1 && value[0] === shape.at(-1)) return true;
+  throw new RangeError(
+    `Cannot layerNorm: a list of ${value.length} stands where options are expected, of sizes to normalise over; ` +
+      `the last axis alone is: leave it out, or write [${shape.at(-1)}]`,
+  );
+}
+
 /** Layer normalisation of the last axis. */
 export function layerNorm(
   tensor: Tensor,

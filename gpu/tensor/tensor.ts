@@ -12,7 +12,7 @@ import { arrayOf, setTensorClass } from "./base.ts";
 import { DifferentiableTensor } from "./differentiable.ts";
 import * as elementwise from "./elementwise.ts";
 import { indexSelect } from "./indexing.ts";
-import { layerNorm, matmul } from "./linear_algebra.ts";
+import { isLastAxis, layerNorm, matmul } from "./linear_algebra.ts";
 import { logSumExp, reduce, softmax } from "./reductions.ts";
 import { copyFrom } from "./update.ts";
 import * as views from "./views.ts";
@@ -362,14 +362,15 @@ export class Tensor extends DifferentiableTensor {
 
   /**
    * Layer normalisation of the last axis (Ba et al., 2016): `(x - mean) / sqrt(variance + epsilon)`,
-   * times `weight [C]` plus `bias [C]` where given.
+   * times `weight [C]` plus `bias [C]` where given. PyTorch's `normalized_shape` may stand in place of the options if
+   * it is `[C]`.
    */
   layerNorm(
-    options: { weight?: Tensor; bias?: Tensor; epsilon?: number } = {},
+    options: { weight?: Tensor; bias?: Tensor; epsilon?: number } | readonly number[] = {},
   ): Tensor {
     const { weight, bias, epsilon = 1e-5 } = checkedOptions(
       "layerNorm",
-      options,
+      isLastAxis(this, options) ? {} : options,
       LAYER_NORM_OPTIONS,
     );
     return layerNorm(this, weight, bias, epsilon);

@@ -37,6 +37,14 @@ function naive(
 }
 
 describe("Tensor.layerNorm()", () => {
+  it("takes PyTorch's normalized_shape where it says the last axis, and no other", async () => {
+    using x = device.tensor([1, 2, 4, 8, 3, 0], { shape: [2, 3] });
+    assertEquals(await x.layerNorm([3]).data(), await x.layerNorm().data());
+    for (const list of [[2], [2, 3], []]) {
+      assertThrows(() => x.layerNorm(list), RangeError, "leave it out, or write [3]");
+    }
+  });
+
   it("agrees with 64-bit floats, for rows of any length", async () => {
     await assertNoLeak(device, async () => {
       for (const length of [1, 2, 7, 63, 64, 65, 384]) {
