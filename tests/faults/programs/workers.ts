@@ -70,6 +70,6 @@ const late = start("attention");
 const { values, error } = await answerOf(late);
 late.terminate();
 console.log(JSON.stringify({ name: "late", same: same(expected, values), error }));
-// The thread ends first: one that the driver still works for as the process exits ends that badly, once in some 60 runs
+// The thread ends first: one that the driver still works for as the process exits ends that badly, once in 49 runs
 // on SwiftShader on a busy machine.
 await new Promise((resolve) => setTimeout(resolve, 300));
