@@ -59,7 +59,8 @@ export function nanPadded(
 
 /**
  * Asserts that a function leaves no tensor, buffer or byte behind on the device. Garbage of other tests
- * may be collected meanwhile, so there may be less than before.
+ * may be collected meanwhile, so there may be less than before. A test that compares exact counts needs
+ * a device on which no test leaves garbage, or nothing to wait for between the counts.
  */
 export async function assertNoLeak(device: Device, fn: () => unknown): Promise<void> {
   const before = device.memory();

@@ -95,7 +95,7 @@ describe("an error that the caller's function throws", () => {
       assert(!hasGradient(x), "the pass that failed left a gradient");
       // No scope is left open: what is made now stays.
       using kept = device.ones([2]);
-      tidy(() => device.ones([2]));
+      tidy(() => void device.ones([2]));
       assertEquals(await kept.data(), new Float32Array([1, 1]));
       // Gradients are recorded, and right.
       tidy(() => x.square().sum().backward());

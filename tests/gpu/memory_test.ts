@@ -1,4 +1,4 @@
-import { GpuOutOfMemoryError, requestDevice, type Tensor } from "@denoformers/attention";
+import { GpuOutOfMemoryError, requestDevice, type Tensor, tidy } from "@denoformers/attention";
 import { runtimeOf } from "../../gpu/device.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
@@ -52,7 +52,7 @@ describe("Device.memory()", () => {
       x.softmax(),
       x.matmul(x),
       x.gt(0),
-      x.transpose(0, 1).clone(),
+      tidy(() => x.transpose(0, 1).clone()),
     ];
     const bytes = 40_000 * 5 + 16 + 10_000;
     assertEquals(allocated().bytes, bytes);
@@ -119,7 +119,8 @@ describe("the pool of buffers", () => {
     device.emptyCache();
     assert(device.memory().reservedBytes <= reservedBytes - 20_000);
     assertEquals((await kept.data())[4999], 1);
-    assertEquals(await device.full([2], 7).data(), new Float32Array([7, 7]));
+    using other = device.full([2], 7);
+    assertEquals(await other.data(), new Float32Array([7, 7]));
     kept.dispose();
   });
 

@@ -127,14 +127,15 @@ describe("Tensor.backward()", () => {
     disposed.dispose();
     assertThrows(() => y.backward(disposed), TypeError, "Cannot use a disposed tensor");
     assertEquals(x.grad, undefined);
-    y.backward(await Promise.resolve(device.ones([2])));
+    using ones = device.ones([2]);
+    y.backward(ones);
     assertEquals(await x.grad!.toArray(), [2, 2]);
   });
 
   it("names what ended the gradients of an input that requires them", () => {
     using x = leaf([1, 2]);
     using done = leaf([1]);
-    done.square().backward();
+    tidy(() => done.square().backward());
     const floats = "compute it of floats by what has one";
     const cases: [() => Tensor, string][] = [
       [() => noGrad(() => x.mul(2)), "mul ran in noGrad(); compute it outside"],
@@ -163,7 +164,8 @@ describe("Tensor.backward()", () => {
     using x = leaf([1, 2]);
     using scale = device.tensor([3, 4]);
     using loss = tidy(() => x.mul(scale).sum());
-    scale.copyFrom(x.detach());
+    using detached = x.detach();
+    scale.copyFrom(detached);
     assertThrows(
       () => loss.backward(),
       Error,
@@ -196,8 +198,8 @@ describe("Tensor.backward()", () => {
       Error,
       "mine",
     );
-    assertEquals(await x.grad!.toArray(), [1, 1]);
     assertEquals(allocated(), before);
+    assertEquals(await x.grad!.toArray(), [1, 1]);
   });
 
   it("sums gradients of a broadcast shape, and converts them to the tensor's dtype", async () => {
