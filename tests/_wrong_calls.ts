@@ -4,7 +4,7 @@
  */
 import { type Device, tidy } from "@denoformers/attention";
 import { told } from "../gpu/checks.ts";
-import { type Arguments, disposeOwned, type Entry } from "./fuzz/_entries.ts";
+import { type Arguments, disposeOwned, type Entry } from "./fuzz/_entry.ts";
 import { faultOf } from "./fuzz/_refused.ts";
 import { valueOf, wrongValues } from "./_wrong_calls_values.ts";
 import { MISPLACED, WORDS } from "./_wrong_calls_words.ts";

@@ -1,6 +1,6 @@
 /** Constructors of masks over sequences, which the fuzzer makes by static methods: calls that are right. */
 import * as attention from "@denoformers/attention";
-import type { Arguments, Entry } from "./fuzz/_entries.ts";
+import type { Arguments, Entry } from "./fuzz/_entry.ts";
 
 const packed = { qSeqlen: [1, 2] };
 const padded = { qSeqlen: [1, 2], kvPadding: 4, kvSeqlen: [2, 3] };

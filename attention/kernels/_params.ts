@@ -1,6 +1,7 @@
 /**
- * Fields of the attention kernels' parameters: sizes, strides and offsets (in elements); letters are
- * B batch, M sequence, G head groups, H heads, K head dim. Offsets are relative to the bound ranges and wrap around, so they may stand for negative numbers.
+ * Fields of the attention kernels' parameters: sizes, strides and offsets (in elements); letters are B batch,
+ * M sequence, G head groups, H heads, K head dim. Offsets are relative to the bound ranges and wrap around, so they
+ * may stand for negative numbers.
  */
 import { paramStruct } from "../../gpu/runtime/params.ts";
 import { WINDOW_FIELDS } from "../masks/window.ts";

@@ -1,7 +1,8 @@
 /** One argument of a call that is right but for it: refused by an error of ours, whatever it is. */
 import { type Device, requestDevice, tidy } from "@denoformers/attention";
 import fc from "fast-check";
-import { type Arguments, disposeOwned, ENTRIES } from "./_entries.ts";
+import { ENTRIES } from "./_entries.ts";
+import { type Arguments, disposeOwned } from "./_entry.ts";
 import type { Family } from "./_family.ts";
 import { type JunkName, junkOf, type Kind, KINDS } from "./_junk.ts";
 import { faultOf } from "./_refused.ts";

@@ -4,47 +4,24 @@ import {
   checkpoint,
   customFunction,
   type Device,
-  memoryEfficientAttention,
-  memoryEfficientAttentionBackward,
-  memoryEfficientAttentionForwardRequiresGrad,
-  memoryEfficientAttentionPartial,
-  mergeAttentions,
   noGrad,
-  scaledDotProductAttention,
   stack,
   type Tensor,
-  type TensorOptions,
   tidy,
 } from "@denoformers/attention";
 import { runtimeOf } from "../../gpu/device.ts";
 import type { Kernel } from "../../gpu/runtime/kernels.ts";
 import { arrayOf } from "../../gpu/tensor/base.ts";
-import { makeMask, maskSizes } from "../attention/_mask_specs.ts";
-import type { Step, Walk } from "./_walk.ts";
-
-/** Does a step; returns what it leaves to the walk. Errors of the library may pass. */
-type Action = (
-  walk: Walk,
-  step: Step,
-) => readonly Tensor[] | void | Promise<readonly Tensor[] | void>;
+import { type Action, choose, pick } from "./_action.ts";
+import { ATTENTION_ACTIONS } from "./_actions_attention.ts";
+import type { Step } from "./_walk.ts";
 
 const SHAPES = [[4], [2, 6], [3, 4, 5], [1, 7], [0, 3], [33, 5], [2, 2, 2, 2], []];
 const FLOATS = ["f32", "f16", "bf16"] as const;
 const AXES = [0, 1, -1];
 
-/** One of a list, by a number that is counted around. */
-function choose<T>(list: readonly T[], number: number): T {
-  return list[number % list.length]!;
-}
-
 function shapeOf({ variant }: Step): readonly number[] {
   return choose(SHAPES, variant);
-}
-
-/** One of the tensors at hand; the first is made if there is none. */
-function pick({ device, tensors }: Walk, number: number): Tensor {
-  if (tensors.length === 0) tensors.push(device.tensor([[1, -2, 3], [0.5, 0, -1]]));
-  return choose(tensors, number);
 }
 
 /** A result of one tensor, chosen from several functions. */
@@ -61,20 +38,6 @@ function ofTwo(functions: readonly ((x: Tensor, y: Tensor) => Tensor)[]): Action
     const [x, y] = [pick(walk, step.first), pick(walk, step.second)];
     return tidy(() => [choose(functions, step.variant)(x, y)]);
   };
-}
-
-/** Query, key and value for a step's mask, and the mask. Each dtype has kernels of its own to compile. */
-function attentionArguments(
-  device: Device,
-  { mask, variant }: Step,
-  { dtype = "f32", requiresGrad = false }: TensorOptions = {},
-) {
-  const { B, Mq, Mkv } = maskSizes(mask);
-  const options = { dtype, requiresGrad };
-  const [q, k, v] = [[B, Mq, 2, 8], [B, Mkv, 2, 8], [B, Mkv, 2, 8]].map((shape, i) =>
-    device.randn(shape, { seed: variant + i, ...options })
-  );
-  return { q: q!, k: k!, v: v!, attnBias: makeMask(mask) };
 }
 
 const square = customFunction({
@@ -223,69 +186,7 @@ export const ACTIONS = {
     pick(walk, first).copyFrom(pick(walk, second));
   },
 
-  attention: ({ device }, step) => {
-    return [tidy(() => {
-      const { q, k, v, attnBias } = attentionArguments(device, step, {
-        dtype: choose(["f32", "f16"], step.variant),
-      });
-      const p = step.first % 3 === 0 ? 0.2 : 0;
-      return memoryEfficientAttention(q, k, v, { attnBias, p, seed: step.second });
-    })];
-  },
-
-  attentionHeld: ({ device }, step) => {
-    using q = device.randn([1, 9, 2, 8], { seed: step.variant, requiresGrad: true });
-    // The graph keeps the memory of q, k and v with the output.
-    return tidy(() => [memoryEfficientAttention(q, q.add(1), q.mul(2))]);
-  },
-
-  attentionGradients: ({ device }, step) => {
-    return tidy(() => {
-      const { q, k, v, attnBias } = attentionArguments(device, step, { requiresGrad: true });
-      const out = memoryEfficientAttention(q, k, v, { attnBias });
-      out.backward(device.ones(out.shape, { dtype: out.dtype }));
-      return [q.grad!.detach(), k.grad!.detach(), v.grad!.detach()];
-    });
-  },
-
-  attentionByHand: ({ device }, step) => {
-    return tidy(() => {
-      const { q, k, v, attnBias } = attentionArguments(device, step);
-      const { out, lse } = memoryEfficientAttentionForwardRequiresGrad(q, k, v, { attnBias });
-      const gradients = memoryEfficientAttentionBackward(out, out, lse, q, k, v, { attnBias });
-      return [out, lse, gradients.dQuery];
-    });
-  },
-
-  attentionInParts: ({ device }, { variant }) => {
-    return tidy(() => {
-      const [q, k, v] = [1, 2, 3].map((seed) =>
-        device.randn([1, 8, 2, 8], { seed: seed + variant })
-      );
-      const parts = [0, 4].map((begin) =>
-        memoryEfficientAttentionPartial(
-          q!,
-          k!.slice(1, begin, begin + 4),
-          v!.slice(1, begin, begin + 4),
-        )
-      );
-      const { out, lse } = mergeAttentions(
-        parts.map(({ out }) => out),
-        parts.map(({ lse }) => lse),
-      );
-      return variant % 2 === 0 ? [out, lse!] : [out];
-    });
-  },
-
-  attentionAsInPyTorch: ({ device }, { variant }) => {
-    using x = device.randn([1, 2, 7, 8], { seed: variant });
-    return [scaledDotProductAttention(x, x, x, { isCausal: variant % 2 === 0 })];
-  },
-
-  attentionOfAnything: (walk, { first, second, variant }) => {
-    const [x, y, z] = [first, second, variant].map((number) => pick(walk, number));
-    return [memoryEfficientAttention(x!, y!, z!)];
-  },
+  ...ATTENTION_ACTIONS,
 
   backward: (walk, step) => {
     const x = leaf(walk.device, step);

@@ -1,6 +1,6 @@
 /** Calls of what notebooks show that are right. */
 import * as notebook from "@denoformers/attention/notebook";
-import type { Entry } from "../../fuzz/_entries.ts";
+import type { Entry } from "../../fuzz/_entry.ts";
 
 /** The helpers of notebooks. */
 export const NOTEBOOK_ENTRIES: readonly Entry[] = [
