@@ -10,9 +10,12 @@ import { arrayOf } from "../../../gpu/tensor/base.ts";
 
 const MIB = 2 ** 20;
 
-/** A tensor of 16 MiB, which is more than the filling below leaves. Few tokens, so that attention is cheap. */
-const SHAPE = [1, 16, 4096, 64];
-const BYTES = 16 * MIB;
+/** What the filling below takes at a time: it leaves less than this. */
+const PIECE = 16 * MIB;
+
+/** A tensor of four pieces: too large even where the runtime gives back some memory of its own meanwhile. */
+const SHAPE = [1, 16, 16384, 64]; // Few tokens, so that attention is cheap.
+const BYTES = 4 * PIECE;
 
 using device = await requestDevice({ tune: false });
 const runtime = runtimeOf(device);
@@ -37,7 +40,7 @@ device.emptyCache();
 /** Nobody writes to these: on a CPU, memory that is not touched costs nothing. */
 const filling: Storage[] = [];
 limitData(128 * MIB);
-await fill();
+await report("fill", fill());
 
 await attempt("factory", () => device.zeros(SHAPE).data());
 await attempt("upload", () => device.tensor(onHost, { shape: SHAPE }).data());
@@ -60,7 +63,6 @@ await report("afterwards", again.slice(0, 0, 1).slice(2, 0, 1).data());
 again.dispose();
 
 // Last, for wgpu gives the device up where it finds no memory for the bytes on their way.
-await fill();
 await attempt("upload to what is there", () => {
   runtime.upload(arrayOf(target).storage, new Uint8Array(onHost.buffer));
   return device.sync();
@@ -81,22 +83,23 @@ function limitData(more: number): void {
   if (!success) throw new Error("prlimit failed");
 }
 
-/** Leaves some memory: the runtime needs it to go on at all. */
-async function fill(): Promise<void> {
-  while (filling.length < 1000) {
-    const storage = runtime.memory.acquire(BYTES, "a filling");
+/** Takes memory until there is none, and rejects then. It leaves some: the runtime needs it to go on at all. */
+async function fill(): Promise<never> {
+  for (;;) {
+    const storage = runtime.memory.acquire(PIECE, "a filling");
     try {
       await device.sync();
       filling.push(storage);
     } catch (error) {
       storage.release();
-      return await report("fill", Promise.reject(error));
+      throw error;
     }
   }
 }
 
-/** Tries one thing, with what is left of memory, and takes what it freed. */
+/** Tries one thing, with what is left of memory when all that was freed before is taken again. */
 async function attempt(name: string, fn: () => Promise<unknown>): Promise<void> {
+  await fill().catch(() => {});
   try {
     await report(name, fn());
   } catch (error) {
