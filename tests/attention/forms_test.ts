@@ -45,9 +45,11 @@ const [query, key, value, gradient] = [1, 2, 3, 4].map((seed) =>
   device.randn([1, N, 2, K], { seed })
 ) as [Tensor, Tensor, Tensor, Tensor];
 const options = { attnBias: new LowerTriangularMask() };
-const inputs = attentionInputs("test", query, key, value, options);
+/** Made by each that needs them: what is called by a closure is not left to the garbage collector. */
+const inputsNow = () => attentionInputs("test", query, key, value, options);
 
 function attend(tiles: Tiles) {
+  const inputs = inputsNow();
   const form = {
     kernel: flashForwardKernel,
     tiles,
@@ -84,6 +86,7 @@ describe("attention by any way to share rows", () => {
 
 describe("gradients by any way to share rows", () => {
   const gradients = (tiles: Tiles): Record<string, Tensor> => {
+    const inputs = inputsNow();
     const given = {
       grad: { ...arrayOf(gradient), layout: inputs.query.layout },
       output: { ...arrayOf(usual.out), layout: inputs.query.layout },
